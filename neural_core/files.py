@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing files so that nothing half-written is ever found under its final name. Standard library only."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import PortraitError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with the same suffix; rename it to `path` when the block succeeds.
+
+    When the block fails the temporary file is deleted and `path` is as it was before.
+
+    Raises:
+        PortraitError: kind "output", if the operating system refuses (full disk, no such folder, no permission).
+    """
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        # After a successful rename there is nothing to delete.
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` at once or not at all. Raises PortraitError as `replacing` does."""
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+def output_error(path: Path, error: OSError) -> PortraitError:
+    """Return the sentence for a file that could not be written."""
+    hints = {
+        errno.ENOSPC: "The disk is full: free some space or choose another folder.",
+        errno.EDQUOT: "The disk quota is used up: free some space or choose another folder.",
+        errno.ENOENT: "That folder does not exist: create it or choose another.",
+        errno.ENOTDIR: "A part of that path is a file, not a folder: choose another.",
+        errno.EISDIR: "That is a folder: give a file name.",
+        errno.EACCES: "You may not write there: choose another folder.",
+        errno.EROFS: "That place is read-only: choose another folder.",
+    }
+    reason = error.strerror or str(error)
+    return PortraitError(f'Cannot write "{path}": {reason}.', hints.get(error.errno or 0, ""), kind="output")
