@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The messages between the add-on and the worker, a dataclass each. Standard library only.
+
+`protocol.py` says how they travel, and exports all names of this file. Annotations are part of the protocol: a field
+is one of int, float, str, tuple[float, ...] (a camera label) and dict[str, Any] (plain JSON values).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+ITEM_BYTES = {"u1": 1, "i4": 4, "i8": 8, "f2": 2, "f4": 4, "f8": 8}
+"""Array item types, little-endian, named as numpy does without the byte order."""
+
+
+@dataclass(frozen=True)
+class RawArray:
+    """An array as it travels: item type, shape, and C-ordered little-endian bytes.
+
+    `numpy.frombuffer(a.data, "<" + a.dtype).reshape(a.shape)` makes an array of it.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes that dtype and shape ask for."""
+        return ITEM_BYTES[self.dtype] * math.prod(self.shape)
+
+
+Arrays = Mapping[str, RawArray]
+
+
+@dataclass(frozen=True)
+class Message:
+    """What all messages have. `id` is chosen by the client, and unique among its requests."""
+
+    type: ClassVar[str] = ""
+    id: int
+
+
+# Requests -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hello(Message):
+    """First request. `done` gives: version, protocol, python, torch, device, device_name, memory_mb, threads."""
+
+    type = "hello"
+    client_version: str
+
+
+@dataclass(frozen=True)
+class List(Message):
+    """`done` gives models: a list of {name, system, licence, licence_url, use, size_mb, path, problem}, and default."""
+
+    type = "list"
+
+
+@dataclass(frozen=True)
+class Load(Message):
+    """Read a model into memory, so that the next Create is fast."""
+
+    type = "load"
+    model: str
+
+
+@dataclass(frozen=True)
+class Create(Message):
+    """Make a portrait from a seed, and keep it in the worker under the client's name `portrait`.
+
+    `done` gives model, model_hash, system, licence, licence_url, use, seed, truncation, camera (25 numbers, head
+    space: where the creation picture is taken from), joint_names, action_names; and arrays shape f4[K],
+    portrait u1[n] (the bytes of a .portrait file), rig/vertices f4[V,3], rig/faces i4[F,3], rig/uv f4[U,2],
+    rig/uv_faces i4[F,3], rig/weights f4[V,J], rig/joints f4[J,3], rig/parents i4[J], rig/actions f4[A,V,3].
+    """
+
+    type = "create"
+    model: str
+    seed: int
+    truncation: float
+    portrait: str
+
+
+@dataclass(frozen=True)
+class Open(Message):
+    """Take the portrait of a .portrait file (array `file`, u1[n]) into the worker. `done` is that of Create."""
+
+    type = "open"
+    portrait: str
+    arrays: Arrays = field(default_factory=dict[str, RawArray])
+
+
+@dataclass(frozen=True)
+class Render(Message):
+    """Draw a portrait. Answers one `image`, then `done` with size and seconds.
+
+    `camera` is a camera label in head space. `size` is the side of the picture in pixels. `quality` is "draft"
+    (half the neural resolution) or "full".
+    """
+
+    type = "render"
+    portrait: str
+    camera: tuple[float, ...]
+    size: int
+    quality: str = "full"
+
+
+@dataclass(frozen=True)
+class Mesh(Message):
+    """Extract the surface. `detail` is the number of grid cells along a side of the box.
+
+    `done` gives arrays vertices f4[n,3] (head space, metres), faces i4[m,3], colours f4[n,3] (sRGB, 0..1),
+    bind_index i4[n,k] (vertices of the rig's mesh), bind_weight f4[n,k] (non-negative, rows sum to 1).
+    """
+
+    type = "mesh"
+    portrait: str
+    detail: int
+
+
+@dataclass(frozen=True)
+class Export(Message):
+    """Write a file on the worker's side. `kind` is glb, obj, ply or portrait. `done` gives path and bytes."""
+
+    type = "export"
+    portrait: str
+    path: str
+    kind: str
+    detail: int = 128
+
+
+@dataclass(frozen=True)
+class Free(Message):
+    """Drop all models and portraits from memory. `done` gives memory_mb."""
+
+    type = "free"
+
+
+@dataclass(frozen=True)
+class Cancel(Message):
+    """Stop request `target`, which then answers `error` of kind "cancelled". Answered at once by `done`."""
+
+    type = "cancel"
+    target: int
+
+
+# Answers ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Progress(Message):
+    """Work goes on: `done` of `total` steps of the named stage."""
+
+    type = "progress"
+    stage: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Image(Message):
+    """A picture: array `image` u1[h,w,4], sRGB with straight alpha, first row on top."""
+
+    type = "image"
+    arrays: Arrays = field(default_factory=dict[str, RawArray])
+
+
+@dataclass(frozen=True)
+class Array(Message):
+    """Arrays that are ready before the request is done."""
+
+    type = "array"
+    arrays: Arrays = field(default_factory=dict[str, RawArray])
+
+
+@dataclass(frozen=True)
+class Done(Message):
+    """The request succeeded. `fields` are named in the request's docstring."""
+
+    type = "done"
+    fields: dict[str, Any] = field(default_factory=dict[str, Any])
+    arrays: Arrays = field(default_factory=dict[str, RawArray])
+
+
+@dataclass(frozen=True)
+class Error(Message):
+    """The request failed. `kind` is that of `errors.PortraitError`; `trace` is for the log, not for the user."""
+
+    type = "error"
+    kind: str
+    message: str
+    hint: str = ""
+    trace: str = ""
+
+
+REQUESTS: tuple[type[Message], ...] = (Hello, List, Load, Create, Open, Render, Mesh, Export, Free, Cancel)
+ANSWERS: tuple[type[Message], ...] = (Progress, Image, Array, Done, Error)
+MESSAGES: dict[str, type[Message]] = {message.type: message for message in REQUESTS + ANSWERS}
