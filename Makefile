@@ -35,7 +35,7 @@ $(BIN)/python:
 $(STAMPS)/torch: constraints.txt | $(BIN)/python
 	@mkdir -p $(STAMPS)
 	@echo "Installing torch ..."
-	$(PIP) -c constraints.txt torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX) --extra-index-url https://pypi.org/simple)
+	$(PIP) -c constraints.txt torch $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 	@touch $@
 
 $(STAMPS)/demo: pyproject.toml constraints.txt $(STAMPS)/torch
