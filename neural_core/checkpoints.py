@@ -176,9 +176,7 @@ def unpack(data: bytes, format: str, name: str, device: str = "cpu") -> tuple[di
     try:
         length = _header_length(data[:8], name)
         header = _parse_header(data[8 : 8 + length], length, len(data), name)
-        found = header.metadata.get("format", "")
-        if found != format:
-            raise ModelError(f'"{name}" has format "{found or "none"}", expected "{format}".', _format_hint(found))
+        check_format(header.metadata, format, name)
         try:
             tensors = safetensors.torch.load(data)
         except Exception as error:  # the library's own class and ValueError, RuntimeError, by version
@@ -188,6 +186,13 @@ def unpack(data: bytes, format: str, name: str, device: str = "cpu") -> tuple[di
             raise InputError(error.message, error.hint) from error
         raise
     return {key: tensor.to(device) for key, tensor in tensors.items()}, header.metadata
+
+
+def check_format(metadata: Mapping[str, str], format: str, name: str) -> None:
+    """Raise ModelError unless a file's text keys say that it has this format."""
+    found = metadata.get("format", "")
+    if found != format:
+        raise ModelError(f'"{name}" has format "{found or "none"}", expected "{format}".', _format_hint(found))
 
 
 def fill(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:

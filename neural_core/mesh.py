@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a field to a coloured surface: density on a grid, marching cubes, vertex colours, binding to a driver mesh.
+
+Everything is in head space: metres, +X the subject's left, +Y up, +Z out of the face, as glTF wants it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import mcubes
+import numpy as np
+import torch
+import trimesh
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+from torch import Tensor
+from trimesh.visual import ColorVisuals, TextureVisuals
+from trimesh.visual.material import PBRMaterial
+
+from .errors import PortraitError, UsageError
+from .files import replacing
+from .steps import Step, Steps
+
+DENSITY_LEVEL = 20.0
+"""Density of the surface in 1/metre: EG3D's shape scripts use 10 in a box whose unit is half a metre."""
+
+DETAIL_RANGE = (16, 512)
+EXPORT_KINDS = ("glb", "obj", "ply")
+
+_POINTS_PER_CHUNK = 1 << 15
+_COARSENING = 4
+
+
+class Samplable(Protocol):
+    """What a mesh is made from; every `systems.common.Field` is one."""
+
+    @property
+    def box(self) -> tuple[Tensor, Tensor]:
+        """Return the corners [3] of the region where there is something, metres."""
+        ...
+
+    def density(self, points: Tensor, /) -> Tensor:
+        """Return [n] densities in 1/metre at [n, 3] points."""
+        ...
+
+    def colour(self, points: Tensor, /) -> Tensor:
+        """Return [n, 3] sRGB colours in 0..1 at [n, 3] points."""
+        ...
+
+
+@dataclass(frozen=True)
+class ColouredMesh:
+    """A closed triangle mesh with colours.
+
+    Attributes:
+        vertices: [n, 3] f4, metres, head space.
+        faces: [m, 3] i4, counter-clockwise seen from outside.
+        colours: [n, 3] f4, sRGB, 0..1.
+    """
+
+    vertices: NDArray[np.float32]
+    faces: NDArray[np.int32]
+    colours: NDArray[np.float32]
+
+
+def extract(field: Samplable, detail: int = 128, level: float = DENSITY_LEVEL) -> Steps[ColouredMesh]:
+    """Extract the surface of a field where its density passes `level`, with colours, its largest piece only.
+
+    The density is evaluated on a coarse grid first, and finer only near the surface. Where the surface leaves the box
+    (at the neck) it is closed by the box's side.
+
+    Args:
+        field: what to sample.
+        detail: grid cells along the box's longest side, 16 to 512; rounded up to a multiple of 4.
+        level: density of the surface, 1/metre.
+
+    Raises:
+        UsageError: if detail is out of range.
+        PortraitError: if there is no surface.
+    """
+    if not DETAIL_RANGE[0] <= detail <= DETAIL_RANGE[1]:
+        raise UsageError(f"Mesh detail {detail} is not between {DETAIL_RANGE[0]} and {DETAIL_RANGE[1]}.")
+    density, corner, cell = yield from sample_density(field, detail, level)
+    if not (density > level).any():
+        raise PortraitError("The portrait has no surface: its density is low everywhere.", "Try another seed or model.")
+    yield Step("Finding the surface", 0, 1)
+    # One empty layer around the grid closes the surface at the box; the clip below puts it onto the box's side.
+    vertices, faces = mcubes.marching_cubes(np.pad(density, 1), level)
+    vertices = corner + cell * np.clip(vertices - 1, 0, np.asarray(density.shape) - 1)
+    vertices, faces = largest_component(vertices.astype(np.float32), faces.astype(np.int32))
+    yield Step("Finding the surface", 1, 1)
+    colours = yield from _in_chunks("Colouring", field.colour, vertices, like=field.box[0])
+    return ColouredMesh(vertices, faces, np.clip(colours, 0.0, 1.0))
+
+
+def sample_density(
+    field: Samplable, detail: int, level: float
+) -> Steps[tuple[NDArray[np.float32], NDArray[np.float64], float]]:
+    """Sample the density on a grid over the field's box, coarse to fine.
+
+    Each pass doubles the resolution, evaluates only points in or next to a coarser cell that the surface crosses, and
+    fills the rest by interpolation (which keeps the side of the surface that they are on).
+
+    Returns:
+        Density [nx, ny, nz], the position [3] of its first point, and the side of a cell in metres.
+    """
+    low, high = (corner.detach().cpu().double().numpy() for corner in field.box)
+    cell = float((high - low).max()) / (-(-detail // _COARSENING) * _COARSENING)
+    counts = np.maximum(np.ceil((high - low) / (cell * _COARSENING) - 1e-9).astype(int), 1)
+    like = field.box[0]
+    density = np.zeros(0, np.float32)
+    spacing = _COARSENING
+    while spacing >= 1:
+        shape = counts * (_COARSENING // spacing) + 1
+        if density.size:
+            near = _near_surface(density, level)
+            density = _upsample(density)
+        else:
+            near = np.ones(shape, bool)
+        points = low + np.argwhere(near) * (cell * spacing)
+        stage = f"Sampling the volume ({_COARSENING // spacing}/{_COARSENING})"
+        values = yield from _in_chunks(stage, field.density, points.astype(np.float32), like)
+        density = density if density.size else np.zeros(shape, np.float32)
+        density[near] = values
+        spacing //= 2
+    return density, low, cell
+
+
+def _near_surface(density: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
+    """Return which points of the grid twice as fine lie in or next to a cell that the surface crosses."""
+    inside = density > level
+    corners = np.lib.stride_tricks.sliding_window_view(inside, (2, 2, 2)).reshape(*(n - 1 for n in inside.shape), 8)
+    crossed = corners.any(-1) & ~corners.all(-1)
+    crossed = ndimage.binary_dilation(crossed, np.ones((3, 3, 3)))
+    near = np.zeros([2 * n - 1 for n in inside.shape], bool)
+    # A coarse cell i holds the fine points 2i, 2i + 1 and 2i + 2 of each axis.
+    for x, y, z in np.ndindex(3, 3, 3):
+        part = near[x:, y:, z:][tuple(slice(0, 2 * n, 2) for n in crossed.shape)]
+        part |= crossed
+    return near
+
+
+def _upsample(density: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the grid at twice the resolution, by linear interpolation."""
+    for axis in range(3):
+        first = np.moveaxis(density, axis, 0)
+        fine = np.empty((2 * len(first) - 1, *first.shape[1:]), np.float32)
+        fine[::2] = first
+        fine[1::2] = (first[1:] + first[:-1]) / 2
+        density = np.moveaxis(fine, 0, axis)
+    return np.ascontiguousarray(density)
+
+
+def _in_chunks(
+    stage: str, function: Callable[[Tensor], Tensor], points: NDArray[np.float32], like: Tensor
+) -> Steps[NDArray[np.float32]]:
+    """Evaluate a function of points [n, 3] in pieces that are small enough to stop between."""
+    parts: list[NDArray[np.float32]] = []
+    for start in range(0, len(points), _POINTS_PER_CHUNK):
+        yield Step(stage, start, len(points))
+        chunk = torch.from_numpy(points[start : start + _POINTS_PER_CHUNK]).to(like)
+        with torch.no_grad():
+            parts.append(function(chunk).float().cpu().numpy())
+    yield Step(stage, len(points), len(points))
+    return np.concatenate(parts)
+
+
+def largest_component(
+    vertices: NDArray[np.float32], faces: NDArray[np.int32]
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Return the connected piece with the most triangles; floating specks are dropped."""
+    edges = faces[:, [0, 1, 1, 2]].reshape(-1, 2)
+    ones = np.ones(len(edges), np.int8)
+    _, labels = connected_components(coo_matrix((ones, edges.T), shape=(len(vertices),) * 2), directed=False)
+    kept = labels == np.bincount(labels[faces[:, 0]]).argmax()
+    index = np.cumsum(kept) - 1
+    return vertices[kept], index[faces[kept[faces[:, 0]]]].astype(np.int32)
+
+
+def bind(
+    vertices: NDArray[np.float32], driver_vertices: NDArray[np.float32], driver_faces: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """Bind vertices to the nearest point of a driver mesh's surface.
+
+    Among the triangles with the nearest centres the nearest point is exact; the triangles of a face mesh are small
+    and even, so that the nearest triangle is among them.
+
+    Returns:
+        Driver vertex indices [n, 4] i4, and weights [n, 4] f4: barycentric coordinates of the nearest point, then a
+        zero, so that rows can be read as four influences; each row sums to 1.
+    """
+    triangles = driver_vertices[driver_faces].astype(np.float64)
+    candidates = min(16, len(triangles))
+    _, near = KDTree(triangles.mean(axis=1)).query(vertices, candidates)
+    near = np.reshape(near, (len(vertices), candidates))
+    best = np.full(len(vertices), np.inf)
+    face = np.zeros(len(vertices), int)
+    point = np.zeros((len(vertices), 3))
+    for column in near.T:
+        closest = trimesh.triangles.closest_point(triangles[column], vertices)
+        distance = ((closest - vertices) ** 2).sum(-1)
+        better = distance < best
+        best[better], face[better], point[better] = distance[better], column[better], closest[better]
+    weights = np.clip(trimesh.triangles.points_to_barycentric(triangles[face], point), 0.0, 1.0)
+    weights /= weights.sum(1, keepdims=True)
+    index = driver_faces[face]
+    zero = np.zeros((len(vertices), 1))
+    return (
+        np.concatenate([index, index[:, :1]], axis=1).astype(np.int32),
+        np.concatenate([weights, zero], axis=1).astype(np.float32),
+    )
+
+
+def export(mesh: ColouredMesh, path: Path, kind: str | None = None) -> None:
+    """Write a .glb, .obj or .ply with vertex colours. `kind` is the file's suffix unless given.
+
+    Raises:
+        UsageError: if the kind is another.
+        PortraitError: kind "output", if the file cannot be written.
+    """
+    kind = kind or path.suffix.removeprefix(".").lower()
+    if kind not in EXPORT_KINDS:
+        raise UsageError(f'Cannot write a mesh as "{kind}".', f"Known kinds: {', '.join(EXPORT_KINDS)}.")
+    # glTF's colours are linear; OBJ and PLY readers take them as they are shown.
+    colours = _linear(mesh.colours) if kind == "glb" else mesh.colours
+    rgba = np.rint(np.concatenate([colours, np.ones_like(colours[:, :1])], axis=1) * 255).astype(np.uint8)
+    visual = ColorVisuals(vertex_colors=rgba)
+    if kind == "glb":
+        # Without a material glTF means metal, and a face would look like lead.
+        material = PBRMaterial(metallicFactor=0.0, roughnessFactor=0.7)
+        visual = TextureVisuals(material=material)
+        visual.vertex_attributes["color"] = rgba
+    shape = trimesh.Trimesh(mesh.vertices, mesh.faces, visual=visual, process=False)
+    with replacing(path) as partial:
+        shape.export(partial, file_type=kind)
+
+
+def _linear(srgb: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return linear values of sRGB ones (IEC 61966-2-1)."""
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)

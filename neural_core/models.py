@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which models there are: the user's folder, then the weights shipped in assets/models."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from . import checkpoints
+from .errors import ModelError, PortraitError, UsageError
+from .files import output_error, write_bytes
+
+DEFAULT_MODEL = "default-eg3d"
+FOLDER_VARIABLE = "NEURAL_PORTRAIT_MODELS"
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """An installed model as its header describes it, or the problem with the file."""
+
+    name: str
+    path: Path
+    header: checkpoints.Header | None
+    problem: str = ""
+
+    def describe(self) -> dict[str, str | float]:
+        """Return name, system, licence, licence_url, use, size_mb, path and problem as plain values."""
+        texts = self.header.metadata if self.header else {}
+        return {
+            "name": self.name,
+            "system": texts.get("system", ""),
+            "licence": texts.get("licence", ""),
+            "licence_url": texts.get("licence_url", ""),
+            "use": texts.get("use", ""),
+            "size_mb": round(self.header.nbytes / 1e6, 1) if self.header else 0.0,
+            "path": str(self.path),
+            "problem": self.problem,
+        }
+
+
+def assets() -> Path:
+    """Return the folder of shipped assets: inside the package in a wheel, beside it in a clone and in the add-on."""
+    package = Path(__file__).resolve().parent
+    inside = package / "assets"
+    return inside if inside.is_dir() else package.parent / "assets"
+
+
+def user_folder() -> Path:
+    """Return where the user's models are: $NEURAL_PORTRAIT_MODELS, else the user's data folder. It need not exist."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    return Path(chosen) if chosen else platformdirs.user_data_path("neural-portrait", appauthor=False) / "models"
+
+
+def folders() -> tuple[Path, ...]:
+    """Return the folders that are searched, the user's first: a model there hides a shipped one of the same name."""
+    return user_folder(), assets() / "models"
+
+
+def installed() -> list[Model]:
+    """Return all models, sorted by name. A damaged file is listed with its problem."""
+    found: dict[str, Model] = {}
+    for path in _files():
+        found.setdefault(path.stem, _read(path))
+    return sorted(found.values(), key=lambda model: model.name)
+
+
+def find(name: str) -> Model:
+    """Return the model of that name; a path that ends in .safetensors is taken as it is.
+
+    Raises:
+        ModelError: if there is none, or its header is damaged.
+    """
+    if name.endswith(SUFFIX):
+        model = _read(Path(name).expanduser())
+    else:
+        path = next((path for path in _files() if path.stem == name), None)
+        if path is None:
+            raise _missing(name)
+        model = _read(path)
+    if model.problem:
+        raise ModelError(model.problem, "See `neural-portrait models list`.")
+    return model
+
+
+def import_model(source: Path, name: str) -> Model:
+    """Copy a checkpoint of ours, or convert a published one, into the user's folder under `name`.
+
+    Nothing stored in a published file is executed: it passes through `convert`'s restricted unpickler.
+
+    Raises:
+        UsageError: if the name is no file name, or taken.
+        ModelError: if the file is no model that we know.
+        PortraitError: kind "output", if the folder cannot be written.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or name.endswith(SUFFIX):
+        raise UsageError(f'"{name}" cannot be a model\'s name.', "Use letters, digits, dots and dashes.")
+    target = user_folder() / (name + SUFFIX)
+    if target.exists():
+        raise UsageError(f'There is a model "{name}" already.', f'Choose another name or delete "{target}".')
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(target.parent, error) from error
+    if source.suffix == SUFFIX:
+        header = checkpoints.read_header(source)
+        checkpoints.check_format(header.metadata, checkpoints.FORMAT, source.name)
+        write_bytes(target, source.read_bytes())
+    else:
+        from . import convert
+
+        convert.convert(source, target)
+    return find(name)
+
+
+def _files() -> Iterator[Path]:
+    """Yield the model files of all folders in the order in which they are searched."""
+    for folder in folders():
+        if folder.is_dir():
+            yield from sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+
+
+def _read(path: Path) -> Model:
+    try:
+        header = checkpoints.read_header(path)
+        checkpoints.check_format(header.metadata, checkpoints.FORMAT, path.name)
+    except PortraitError as error:
+        return Model(path.stem, path, None, error.message)
+    return Model(path.stem, path, header)
+
+
+def _missing(name: str) -> ModelError:
+    names = [model.name for model in installed()]
+    close = difflib.get_close_matches(name, names, 1)
+    hint = f'Did you mean "{close[0]}"?' if close else f"Installed: {', '.join(names) or 'none'}."
+    return ModelError(f'There is no model "{name}" in {user_folder()} or among the shipped ones.', hint)
