@@ -13,8 +13,13 @@ import pytest
 import torch
 
 from neural_core.errors import InputError
+from neural_core.human.flame import read_flame
+from neural_core.human.lbs import lbs
 from neural_core.human.model_files import convert, read_model_file
+from neural_core.human.smpl import read_smpl
 
+# Seen: 1.3e-9, all of it from the 1e-8 that smplx adds to every angle, and 4.5e-8.
+LBS_FLOAT64, LBS_FLOAT32 = 5e-9, 1e-5
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "model_files"
 
 
@@ -162,3 +167,71 @@ def test_model_files_of_plain_arrays(tmp_path):
 def test_model_files_that_are_none(tmp_path, name, sentence):
     with pytest.raises(InputError, match=sentence):
         read_model_file(tmp_path / name)
+
+
+def smplx_arguments(file, dtype):
+    """The arrays of a published file as smplx.lbs.lbs takes them."""
+    a = {key: torch.from_numpy(np.array(file.array(key).astype(np.float64))).to(dtype) for key in LBS_ARRAYS}
+    parents = torch.from_numpy(file.array("kintree_table")[0].astype(np.int64))
+    parents[0] = -1
+    posedirs = a["posedirs"].reshape(-1, a["posedirs"].shape[-1]).T
+    return a["v_template"], a["shapedirs"], posedirs, a["J_regressor"], parents, a["weights"]
+
+
+LBS_ARRAYS = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")
+
+
+def random_people(joints: int, shapes: int, dtype):
+    generator = torch.Generator().manual_seed(0)
+    pose = 0.6 * torch.randn(5, joints, 3, generator=generator, dtype=torch.float64)
+    pose[0] = 0.0
+    return torch.randn(5, shapes, generator=generator, dtype=torch.float64).to(dtype), pose.to(dtype)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, LBS_FLOAT64), (torch.float32, LBS_FLOAT32)])
+def test_lbs_on_model_files_equals_smplx(published, dtype, tolerance):
+    """Pose, shape and (FLAME's last 100 shapes) expression; smplx is the oracle."""
+    from smplx.lbs import lbs as smplx_lbs
+
+    template, shapedirs, posedirs, regressor, parents, weights = smplx_arguments(read_model_file(published[0]), dtype)
+    shape, pose = random_people(len(parents), shapedirs.shape[2], dtype)
+    batched = template[None].expand(5, -1, -1)
+    vertices, joints = smplx_lbs(shape, pose.flatten(1), batched, shapedirs, posedirs, regressor, parents, weights)
+    ours = lbs(shape, pose, template, shapedirs, posedirs, regressor, parents, weights)
+    torch.testing.assert_close(ours.vertices, vertices, atol=tolerance, rtol=0)
+    torch.testing.assert_close(ours.joints, joints, atol=tolerance, rtol=0)
+    assert (vertices - batched).abs().max() > 0.1
+
+
+def test_model_files_become_face_models_that_pose_like_smplx(published, parity_folder):
+    """The layout: posed in head space, less the origin, a face model is what smplx poses in the file's own space."""
+    from smplx.lbs import lbs as smplx_lbs
+
+    path = published[0]
+    model = read_flame(path) if "flame" in path.name else read_smpl(path)
+    template, shapedirs, posedirs, regressor, parents, weights = smplx_arguments(read_model_file(path), torch.float32)
+    shape, pose = random_people(len(parents), shapedirs.shape[2], torch.float32)
+    expected, _ = smplx_lbs(
+        shape, pose.flatten(1), template[None].expand(5, -1, -1), shapedirs, posedirs, regressor, parents, weights
+    )
+    assert model.posedirs is not None
+    directions = np.concatenate([model.shapedirs, model.expressiondirs], 2)
+    arrays = (
+        model.v_template,
+        directions,
+        model.posedirs,
+        model.j_regressor,
+        model.parents.astype(np.int64),
+        model.weights,
+    )
+    ours = lbs(shape, pose, *(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays))
+    origin = template[0] - torch.from_numpy(model.v_template[0])
+    torch.testing.assert_close(ours.vertices + origin, expected, atol=LBS_FLOAT32, rtol=0)
+    assert model.expressiondirs.shape[2] == (100 if "flame" in path.name else 0)
+    assert len(model.joint_names) == len(parents)
+    assert "non-commercial" in model.licence
+
+
+def test_model_files_of_another_model_are_refused(parity_folder):
+    with pytest.raises(InputError, match="is 560 x 3 x 207, not 560 x 3 x 36"):
+        read_flame(parity_folder / "faces" / "smpl_like_chumpy.pkl")
