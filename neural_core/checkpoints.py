@@ -117,6 +117,15 @@ def load(path: Path, device: str = "cpu") -> Checkpoint:
     return Checkpoint(metadata["system"], config, tensors, metadata, hashlib.sha256(data).hexdigest(), path.name)
 
 
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file in hex. Raises ModelError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def save(
     path: Path,
     tensors: Mapping[str, Tensor],

@@ -51,3 +51,22 @@ class ProtocolError(PortraitError):
     """Bytes on the pipe between the add-on and the worker are not a message of this protocol."""
 
     default_kind = "protocol"
+
+
+def as_portrait_error(error: BaseException) -> PortraitError:
+    """Return the sentence for any exception; kind "internal" means that it is our bug."""
+    if isinstance(error, PortraitError):
+        return error
+    text = str(error).lower()
+    allocation = "can't allocate memory" in text or "out of memory" in text or "not enough memory" in text
+    # torch's OutOfMemoryError is a RuntimeError, and its CPU allocator raises a plain one.
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and allocation):
+        return PortraitError(
+            "There is not enough memory for this.", "Choose a smaller picture or less mesh detail.", kind="memory"
+        )
+    first_line = (str(error).splitlines() or [""])[0]
+    return PortraitError(
+        f"Something went wrong inside Neural Portrait ({type(error).__name__}: {first_line}).",
+        "This is a bug: please report it with the log.",
+        kind="internal",
+    )

@@ -26,7 +26,7 @@ from trimesh.visual.material import PBRMaterial
 
 from .errors import PortraitError, UsageError
 from .files import replacing
-from .steps import Step, Steps
+from .progress import Report, silent
 
 DENSITY_LEVEL = 20.0
 """Density of the surface in 1/metre: EG3D's shape scripts use 10 in a box whose unit is half a metre."""
@@ -42,8 +42,8 @@ class Samplable(Protocol):
     """What a mesh is made from; every `systems.common.Field` is one."""
 
     @property
-    def box(self) -> tuple[Tensor, Tensor]:
-        """Return the corners [3] of the region where there is something, metres."""
+    def box(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Return the smallest and the largest corner of the region where there is something, metres."""
         ...
 
     def density(self, points: Tensor, /) -> Tensor:
@@ -70,7 +70,7 @@ class ColouredMesh:
     colours: NDArray[np.float32]
 
 
-def extract(field: Samplable, detail: int = 128, level: float = DENSITY_LEVEL) -> Steps[ColouredMesh]:
+def extract(field: Samplable, detail: int = 128, level: float = DENSITY_LEVEL, report: Report = silent) -> ColouredMesh:
     """Extract the surface of a field where its density passes `level`, with colours, its largest piece only.
 
     The density is evaluated on a coarse grid first, and finer only near the surface. Where the surface leaves the box
@@ -80,6 +80,7 @@ def extract(field: Samplable, detail: int = 128, level: float = DENSITY_LEVEL) -
         field: what to sample.
         detail: grid cells along the box's longest side, 16 to 512; rounded up to a multiple of 4.
         level: density of the surface, 1/metre.
+        report: told of progress.
 
     Raises:
         UsageError: if detail is out of range.
@@ -87,22 +88,21 @@ def extract(field: Samplable, detail: int = 128, level: float = DENSITY_LEVEL) -
     """
     if not DETAIL_RANGE[0] <= detail <= DETAIL_RANGE[1]:
         raise UsageError(f"Mesh detail {detail} is not between {DETAIL_RANGE[0]} and {DETAIL_RANGE[1]}.")
-    density, corner, cell = yield from sample_density(field, detail, level)
+    density, corner, cell = sample_density(field, detail, level, report)
     if not (density > level).any():
         raise PortraitError("The portrait has no surface: its density is low everywhere.", "Try another seed or model.")
-    yield Step("Finding the surface", 0, 1)
+    report("Finding the surface", 0, 1)
     # One empty layer around the grid closes the surface at the box; the clip below puts it onto the box's side.
     vertices, faces = mcubes.marching_cubes(np.pad(density, 1), level)
     vertices = corner + cell * np.clip(vertices - 1, 0, np.asarray(density.shape) - 1)
     vertices, faces = largest_component(vertices.astype(np.float32), faces.astype(np.int32))
-    yield Step("Finding the surface", 1, 1)
-    colours = yield from _in_chunks("Colouring", field.colour, vertices, like=field.box[0])
+    colours = _in_chunks(field.colour, vertices, "Colouring the surface", report)
     return ColouredMesh(vertices, faces, np.clip(colours, 0.0, 1.0))
 
 
 def sample_density(
-    field: Samplable, detail: int, level: float
-) -> Steps[tuple[NDArray[np.float32], NDArray[np.float64], float]]:
+    field: Samplable, detail: int, level: float, report: Report = silent
+) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
     """Sample the density on a grid over the field's box, coarse to fine.
 
     Each pass doubles the resolution, evaluates only points in or next to a coarser cell that the surface crosses, and
@@ -111,10 +111,9 @@ def sample_density(
     Returns:
         Density [nx, ny, nz], the position [3] of its first point, and the side of a cell in metres.
     """
-    low, high = (corner.detach().cpu().double().numpy() for corner in field.box)
+    low, high = (np.asarray(corner, np.float64) for corner in field.box)
     cell = float((high - low).max()) / (-(-detail // _COARSENING) * _COARSENING)
     counts = np.maximum(np.ceil((high - low) / (cell * _COARSENING) - 1e-9).astype(int), 1)
-    like = field.box[0]
     density = np.zeros(0, np.float32)
     spacing = _COARSENING
     while spacing >= 1:
@@ -126,7 +125,7 @@ def sample_density(
             near = np.ones(shape, bool)
         points = low + np.argwhere(near) * (cell * spacing)
         stage = f"Sampling the volume ({_COARSENING // spacing}/{_COARSENING})"
-        values = yield from _in_chunks(stage, field.density, points.astype(np.float32), like)
+        values = _in_chunks(field.density, points.astype(np.float32), stage, report)
         density = density if density.size else np.zeros(shape, np.float32)
         density[near] = values
         spacing //= 2
@@ -159,16 +158,16 @@ def _upsample(density: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _in_chunks(
-    stage: str, function: Callable[[Tensor], Tensor], points: NDArray[np.float32], like: Tensor
-) -> Steps[NDArray[np.float32]]:
+    function: Callable[[Tensor], Tensor], points: NDArray[np.float32], stage: str, report: Report
+) -> NDArray[np.float32]:
     """Evaluate a function of points [n, 3] in pieces that are small enough to stop between."""
     parts: list[NDArray[np.float32]] = []
     for start in range(0, len(points), _POINTS_PER_CHUNK):
-        yield Step(stage, start, len(points))
-        chunk = torch.from_numpy(points[start : start + _POINTS_PER_CHUNK]).to(like)
+        report(stage, start, len(points))
         with torch.no_grad():
-            parts.append(function(chunk).float().cpu().numpy())
-    yield Step(stage, len(points), len(points))
+            values = function(torch.from_numpy(points[start : start + _POINTS_PER_CHUNK]))
+        parts.append(values.float().cpu().numpy())
+    report(stage, len(points), len(points))
     return np.concatenate(parts)
 
 
@@ -225,9 +224,7 @@ def export(mesh: ColouredMesh, path: Path, kind: str | None = None) -> None:
         UsageError: if the kind is another.
         PortraitError: kind "output", if the file cannot be written.
     """
-    kind = kind or path.suffix.removeprefix(".").lower()
-    if kind not in EXPORT_KINDS:
-        raise UsageError(f'Cannot write a mesh as "{kind}".', f"Known kinds: {', '.join(EXPORT_KINDS)}.")
+    kind = check_kind(kind or path.suffix.removeprefix(".").lower())
     # glTF's colours are linear; OBJ and PLY readers take them as they are shown.
     colours = _linear(mesh.colours) if kind == "glb" else mesh.colours
     rgba = np.rint(np.concatenate([colours, np.ones_like(colours[:, :1])], axis=1) * 255).astype(np.uint8)
@@ -240,6 +237,13 @@ def export(mesh: ColouredMesh, path: Path, kind: str | None = None) -> None:
     shape = trimesh.Trimesh(mesh.vertices, mesh.faces, visual=visual, process=False)
     with replacing(path) as partial:
         shape.export(partial, file_type=kind)
+
+
+def check_kind(kind: str) -> str:
+    """Return a kind of mesh file that can be written. Raises UsageError for another."""
+    if kind not in EXPORT_KINDS:
+        raise UsageError(f'Cannot write a mesh as "{kind}".', f"Known kinds: {', '.join(EXPORT_KINDS)}.")
+    return kind
 
 
 def _linear(srgb: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be done with a portrait of any system: create, open, draw, save. Worker and command line stand on it.
+
+Cameras, lengths and meshes are in head space. Whatever takes long takes a `report` (see `progress`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional as F
+
+from . import checkpoints, devices, media, models, portraits, systems
+from .cameras import Camera
+from .errors import InputError, ModelError, UsageError
+from .files import write_bytes
+from .human.anny import load_anny_head
+from .human.model import FaceModel
+from .progress import Report, silent, stage
+from .systems.common import Field, Portrait, System
+
+SIZE_RANGE = (16, 2048)
+QUALITIES = ("draft", "full")
+DRIVER_PARTS = ("skin", "left_eye", "right_eye")
+"""Parts of the face model that a portrait's surface follows; the inside of the mouth is hidden behind them."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory, and the sha256 of its file."""
+
+    model: models.Model
+    system: System
+    hash: str
+
+
+class Studio:
+    """Keeps one model in memory, on one device."""
+
+    def __init__(self, device: str = "auto") -> None:
+        """Choose the device. Raises UsageError if there is none of that name."""
+        self.device = devices.choose(device)
+        self._loaded: Loaded | None = None
+
+    def free(self) -> None:
+        """Drop the model from memory."""
+        self._loaded = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def load(self, name: str, report: Report = silent) -> Loaded:
+        """Read a model, or return the one in memory. Raises ModelError if it is missing or damaged."""
+        if self._loaded is None or self._loaded.model.name != name:
+            model = models.find(name)
+            report(f"Loading {model.name}", 0, 1)
+            self._loaded = None  # two models at once may not fit
+            system = systems.load(model.path, self.device)
+            self._loaded = Loaded(model, system, checkpoints.file_hash(model.path))
+            report(f"Loading {model.name}", 1, 1)
+        return self._loaded
+
+    def create(self, name: str, seed: int, truncation: float = 0.7, report: Report = silent) -> tuple[Loaded, Portrait]:
+        """Return the portrait of a seed, and the model that made it.
+
+        Raises:
+            UsageError: if the seed is negative, or the truncation out of range.
+            ModelError: if the model is missing or damaged.
+        """
+        if not 0 <= seed < 1 << 63:
+            raise UsageError(f"There is no seed {seed}.", "Seeds are whole numbers from 0.")
+        if not 0.0 <= truncation <= 2.0:
+            raise UsageError(
+                f"Truncation {truncation:g} is not between 0 and 2.", "0.7 is usual, 0 is the mean person."
+            )
+        loaded = self.load(name, report)
+        report(f"Creating seed {seed}", 0, 1)
+        portrait = loaded.system.create(seed, truncation)
+        return loaded, _with_provenance(portrait, loaded.model, seed, truncation)
+
+    def open(self, data: bytes, name: str, report: Report = silent) -> tuple[Loaded, Portrait]:
+        """Return the portrait in a file's bytes, and the model that made it.
+
+        Raises:
+            InputError: if it is no portrait.
+            ModelError: if its model is not installed, or another than then.
+        """
+        portrait = portraits.from_bytes(data, name, str(self.device))
+        model = str(portrait.provenance.get("model", ""))
+        made_with = f'"{name}" was made with model "{model}" (hash {portrait.checkpoint_hash[:8]})'
+        try:
+            loaded = self.load(model, report)
+        except ModelError as error:
+            raise ModelError(f"{made_with}, which cannot be loaded: {error.message}", error.hint) from error
+        if loaded.hash != portrait.checkpoint_hash:
+            raise ModelError(
+                f"{made_with}; the one installed under that name is another (hash {loaded.hash[:8]}).",
+                "Install the original model, or create the portrait again.",
+            )
+        return loaded, portrait
+
+    def draw(
+        self, field: Field, camera: Camera, size: int, quality: str = "full", report: Report = silent
+    ) -> media.Picture:
+        """Return a picture [size, size, 4], sRGB, straight alpha.
+
+        Args:
+            field: what to draw.
+            camera: one camera, head space.
+            size: side of the picture in pixels.
+            quality: "draft" draws at half the size and enlarges.
+            report: told of progress.
+        """
+        check_size(size)
+        if quality not in QUALITIES:
+            raise UsageError(f'There is no quality "{quality}".', f"Known: {', '.join(QUALITIES)}.")
+        drawn_size = size // 2 if quality == "draft" else size
+        with torch.no_grad():
+            rendering = field.render(camera.to(self.device), drawn_size, stage(report, "Drawing"))
+        colour = (_resized(rendering.image, size)[0] + 1) / 2
+        opacity = _resized(rendering.opacity, size)[0, 0]
+        return media.straight_alpha(colour.movedim(0, -1).float().cpu().numpy(), opacity.float().cpu().numpy())
+
+
+def check_size(size: int) -> None:
+    """Raise UsageError unless a picture can have this side in pixels."""
+    if not SIZE_RANGE[0] <= size <= SIZE_RANGE[1]:
+        raise UsageError(f"A picture of {size} pixels is not between {SIZE_RANGE[0]} and {SIZE_RANGE[1]}.")
+
+
+def face_model() -> FaceModel:
+    """Return the face model that rigs are built from."""
+    return load_anny_head()
+
+
+def driver_mesh(portrait: Portrait) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Return the vertices [V, 3] of this person's rig, and the triangles [F, 3] of its outside.
+
+    Raises:
+        InputError: if the portrait does not know its face shape.
+    """
+    face = face_model()
+    outer = np.any([face.parts[name] for name in DRIVER_PARTS if name in face.parts], axis=0)
+    return face.vertices(shape_array(portrait)), face.faces[outer]
+
+
+def shape_array(portrait: Portrait) -> NDArray[np.float32]:
+    """Return the identity coefficients [K] of the portrait's rig. Raises InputError if it knows none."""
+    if portrait.shape is None:
+        raise InputError("This portrait knows no face shape, so there is no rig for it.", "Use the default model.")
+    return portrait.shape.detach().cpu().numpy().astype(np.float32)
+
+
+def save(portrait: Portrait, path: Path) -> None:
+    """Write a .portrait file. Raises PortraitError of kind "output" if it cannot be written."""
+    write_bytes(path, portraits.to_bytes(portrait))
+
+
+def provenance(portrait: Portrait) -> dict[str, Any]:
+    """Return what files made from this portrait say about it."""
+    return {**portrait.provenance, "model_sha256": portrait.checkpoint_hash}
+
+
+def _with_provenance(portrait: Portrait, model: models.Model, seed: int, truncation: float) -> Portrait:
+    about = model.describe()
+    facts = {key: about[key] for key in ("licence", "licence_url", "use")}
+    said = {**portrait.provenance, **facts, "model": model.name, "seed": seed, "truncation": truncation}
+    return dataclasses.replace(portrait, provenance=said)
+
+
+def _resized(picture: torch.Tensor, size: int) -> torch.Tensor:
+    """Return a picture [1, c, h, w] at another size, smoothed when it shrinks."""
+    if picture.shape[-1] == size:
+        return picture
+    return F.interpolate(picture, (size, size), mode="bilinear", antialias=True)

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each request does: a handler a request, from a message to the fields and arrays of its answer."""
+
+from __future__ import annotations
+
+import platform
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import __version__, devices, mesh, models, portraits, protocol, studio
+from ..cameras import Camera
+from ..errors import ProtocolError, UsageError
+from ..human.model import FaceModel
+from ..progress import Report
+from ..studio import Loaded, Studio
+from ..systems.common import Field, Portrait
+
+PORTRAITS_KEPT = 8
+"""Portraits with their planes that stay in memory; the one not used for longest goes first."""
+
+_ITEM_TYPES = {"uint8": "u1", "int32": "i4", "int64": "i8", "float16": "f2", "float32": "f4", "float64": "f8"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `done` carries, and a picture to send before it."""
+
+    fields: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    image: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """A portrait in memory, ready to be drawn."""
+
+    portrait: Portrait
+    field: Field
+
+
+class Engine:
+    """Models and portraits of one worker."""
+
+    def __init__(self, device: str) -> None:
+        """Choose the device. Raises UsageError if there is none of that name."""
+        self._studio = Studio(device)
+        self._held: OrderedDict[str, Held] = OrderedDict()
+        self._handlers: dict[type[protocol.Message], Callable[[Any, Report], Result]] = {
+            protocol.Hello: self._hello,
+            protocol.List: self._list,
+            protocol.Load: self._load,
+            protocol.Create: self._create,
+            protocol.Open: self._open,
+            protocol.Render: self._render,
+            protocol.Mesh: self._mesh,
+            protocol.Export: self._export,
+            protocol.Free: self._free,
+        }
+
+    def answer(self, request: protocol.Message, report: Report) -> Iterator[protocol.Message]:
+        """Do what is asked, and yield the picture, if there is one, then `done`. Raises what goes wrong."""
+        result = self._handlers[type(request)](request, report)
+        if result.image is not None:
+            yield protocol.Image(request.id, {"image": raw(result.image)})
+        arrays = {name: raw(array) for name, array in result.arrays.items()}
+        yield protocol.Done(request.id, dict(result.fields), arrays)
+
+    # Handlers --------------------------------------------------------------------------------------------------------
+
+    def _hello(self, request: protocol.Hello, report: Report) -> Result:
+        versions = {"version": __version__, "protocol": protocol.VERSION, "python": platform.python_version()}
+        return Result({**versions, "torch": torch.__version__, **devices.describe(self._studio.device)})
+
+    def _list(self, request: protocol.List, report: Report) -> Result:
+        listed = [model.describe() for model in models.installed()]
+        return Result({"models": listed, "default": models.DEFAULT_MODEL})
+
+    def _load(self, request: protocol.Load, report: Report) -> Result:
+        return Result(self._studio.load(request.model, report).model.describe())
+
+    def _create(self, request: protocol.Create, report: Report) -> Result:
+        made = self._studio.create(request.model, request.seed, request.truncation, report)
+        return self._hold(request.portrait, *made, report)
+
+    def _open(self, request: protocol.Open, report: Report) -> Result:
+        file = request.arrays.get("file")
+        if file is None or file.dtype != "u1":
+            raise ProtocolError('An "open" message carries the array "file" of bytes.')
+        return self._hold(request.portrait, *self._studio.open(file.data, "portrait", report), report)
+
+    def _hold(self, name: str, loaded: Loaded, portrait: Portrait, report: Report) -> Result:
+        """Keep a portrait under the client's name, and return everything that Blender needs to build its rig."""
+        report("Preparing the portrait", 0, 2)
+        field = loaded.system.pose(portrait)
+        report("Preparing the rig", 1, 2)
+        face = studio.face_model()
+        arrays = rig_arrays(face, studio.shape_array(portrait))
+        arrays["portrait"] = np.frombuffer(portraits.to_bytes(portrait), np.uint8)
+        self._held[name] = Held(portrait, field)
+        self._held.move_to_end(name)
+        while len(self._held) > PORTRAITS_KEPT:
+            self._held.popitem(last=False)
+        known = ("seed", "truncation", "licence", "licence_url", "use")
+        fields = {
+            **{key: portrait.provenance.get(key) for key in known},
+            "model": loaded.model.name,
+            "model_hash": portrait.checkpoint_hash,
+            "system": portrait.system,
+            "camera": loaded.system.creation_camera().label()[0].tolist(),
+            "joint_names": list(face.joint_names),
+            "action_names": list(face.expression_names),
+        }
+        return Result(fields, arrays)
+
+    def _render(self, request: protocol.Render, report: Report) -> Result:
+        camera = Camera.from_label(torch.tensor([request.camera]))
+        field = self._find(request.portrait).field
+        picture = self._studio.draw(field, camera, request.size, request.quality, report)
+        return Result({"size": request.size}, image=picture)
+
+    def _mesh(self, request: protocol.Mesh, report: Report) -> Result:
+        held = self._find(request.portrait)
+        surface = mesh.extract(held.field, request.detail, report=report)
+        report("Binding to the rig", 0, 1)
+        index, weight = mesh.bind(surface.vertices, *studio.driver_mesh(held.portrait))
+        arrays = {"vertices": surface.vertices, "faces": surface.faces, "colours": surface.colours}
+        return Result({}, {**arrays, "bind_index": index, "bind_weight": weight})
+
+    def _export(self, request: protocol.Export, report: Report) -> Result:
+        held = self._find(request.portrait)
+        path = Path(request.path)
+        if request.kind == "portrait":
+            studio.save(held.portrait, path)
+        else:
+            mesh.check_kind(request.kind)
+            mesh.export(mesh.extract(held.field, request.detail, report=report), path, request.kind)
+        return Result({"path": str(path), "bytes": path.stat().st_size})
+
+    def _free(self, request: protocol.Free, report: Report) -> Result:
+        self._held.clear()
+        self._studio.free()
+        return Result({"memory_mb": devices.memory_mb(self._studio.device)})
+
+    def _find(self, name: str) -> Held:
+        if name not in self._held:
+            raise UsageError(f'The engine holds no portrait "{name}".', "Send its file with `open` first.")
+        self._held.move_to_end(name)
+        return self._held[name]
+
+
+def rig_arrays(face: FaceModel, shape: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the face model of one person as arrays for Blender; see `messages.Create`."""
+    vertices = face.vertices(shape)
+    return {
+        "shape": shape,
+        "rig/vertices": vertices,
+        "rig/faces": face.faces,
+        "rig/uv": face.uv,
+        "rig/uv_faces": face.uv_faces,
+        "rig/weights": face.weights,
+        "rig/joints": face.joints(vertices),
+        "rig/parents": face.parents,
+        "rig/actions": np.moveaxis(face.expressiondirs, 2, 0).astype(np.float32),
+    }
+
+
+def raw(array: np.ndarray) -> protocol.RawArray:
+    """Return an array as it travels."""
+    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+    return protocol.RawArray(_ITEM_TYPES[array.dtype.name], array.shape, little.tobytes())
