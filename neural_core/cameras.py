@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 EG3D_FOCAL = 4.2647
-"""Focal length of FFHQ's camera labels in image widths (EG3D, its data preparation): a field of view of 13.4 degrees."""
+"""Focal length of FFHQ's camera labels in image widths (EG3D's data preparation): a field of view of 13.4 degrees."""
 EG3D_RADIUS = 2.7
 """Distance of EG3D's cameras from the origin, in units of its model space."""
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers with equalised learning rates (Karras et al. 2018, section 4.1): weights are stored at unit variance and
-scaled when they are used, so that an optimiser moves all of them at one pace."""
+"""Layers with equalised learning rates (Karras et al. 2018, section 4.1).
+
+Weights are stored at unit variance and scaled when they are used, so that an optimiser moves all of them at one pace.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -59,8 +60,7 @@ class MappingNetwork(nn.Module):
         self.embed = FullyConnected(label_dim, w_dim) if label_dim else None
         widths = [z_dim + (w_dim if label_dim else 0)] + [w_dim] * layers
         self.layers = nn.ModuleList(
-            FullyConnected(i, o, activation=activation, lr_multiplier=lr_multiplier)
-            for i, o in zip(widths, widths[1:], strict=False)
+            FullyConnected(i, o, activation=activation, lr_multiplier=lr_multiplier) for i, o in pairwise(widths)
         )
         if track_mean:
             self.register_buffer("w_mean", torch.zeros(w_dim))
@@ -262,9 +262,7 @@ class SynthesisNetwork(nn.Module):
         self.layers = 2 * len(channels)
         """How many w a w_plus has: a convolution each, and one for the last picture."""
 
-    def forward(
-        self, w_plus: Float[Tensor, "b n d"], noise_mode: NoiseMode = "const"
-    ) -> Float[Tensor, "b p r r"]:
+    def forward(self, w_plus: Float[Tensor, "b n d"], noise_mode: NoiseMode = "const") -> Float[Tensor, "b p r r"]:
         """Return the picture. A block's picture layer shares its w with the next block's first convolution."""
         x = picture = None
         first = 0

@@ -125,8 +125,5 @@ def _transposed_conv(
 ) -> Float[Tensor, "b o h2 w2"]:
     """Return the full correlation of x, with zeros inserted, with the weights (torch's own is a convolution)."""
     weight = weight.flip((2, 3))
-    if groups > 1:
-        weight = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
-    else:
-        weight = weight.transpose(0, 1)
+    weight = weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)  # to [i, o / groups, kh, kw]
     return F.conv_transpose2d(x, weight, stride=up, groups=groups)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From densities and colours along a ray to one colour, depth and opacity (NeRF, Mildenhall et al. 2020, equation 3)."""
+"""From densities and colours along a ray to one colour, depth and opacity (NeRF, Mildenhall et al. 2020, eq. 3)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ def composite_midpoints(
     shares = (F.pad(weights, (0, 1)) + F.pad(weights, (1, 0))) / 2
     if order is not None:
         shares = torch.zeros_like(shares).scatter(-1, order, shares)
-    return Composite((shares[..., None, :].to(colour.dtype) @ colour)[..., 0, :], _mean_distance(weights, middles, opacity), opacity)
+    summed = (shares[..., None, :].to(colour.dtype) @ colour)[..., 0, :]
+    return Composite(summed, _mean_distance(weights, middles, opacity), opacity)
 
 
 def _mean_distance(

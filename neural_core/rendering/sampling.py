@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where along a ray the field is asked: coarse samples at even steps, fine ones where the coarse saw something.
 
-A `Sampling` supplies the chance in it. At inference `HALF` puts every sample in the middle of its step, so that the same
-seed gives the same picture; training uses `RandomSampling`.
+A `Sampling` supplies the chance in it. At inference `HALF` puts every sample in the middle of its step, so that the
+same seed gives the same picture; training uses `RandomSampling`.
 """
 
 from __future__ import annotations

@@ -6,6 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+
+from ...cameras import Camera, eg3d_cam2world, intrinsics_from_focal
 from ...nn.stylegan2 import channels_at
 from ...planes import PUBLISHED_AXES
 
@@ -115,6 +118,20 @@ class SuperResolutionConfig:
 
 
 @dataclass(frozen=True)
+class IdentityConfig:
+    """What our own weights add, so that a seed knows its face (`identity.py`)."""
+
+    shape_dims: int = 40
+    """The first numbers of z: standardised identity coefficients of the face model."""
+    face: str = "anny-head"
+    """Name of that face model."""
+    warp_resolution: int = 32
+    """Nodes along an edge of the grid that carries sample points to the mean head."""
+    mean_resolution: int = 192
+    """Width and height of the learned planes of the mean person, in pixels."""
+
+
+@dataclass(frozen=True)
 class EG3DConfig:
     """An EG3D generator."""
 
@@ -143,6 +160,8 @@ class EG3DConfig:
     """Focal length of the training cameras, image widths (FFHQ labels)."""
     head_to_model: HeadToModel = field(default_factory=HeadToModel)
     """Where head space lies in model space."""
+    identity: IdentityConfig | None = None
+    """Set for our own weights, whose code begins with the face model's coefficients; None for published ones."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -160,6 +179,12 @@ class EG3DConfig:
         """Return the width and height of the finished picture."""
         module = SUPERRESOLUTION.get(self.superresolution.kind)
         return self.render.neural_resolution if module is None else module.image_size
+
+    def frontal_camera(self) -> Camera:
+        """Return the camera in front of the face, in model space, that the published scripts condition on."""
+        front = torch.zeros(1)
+        cam2world = eg3d_cam2world(front, front, self.camera_radius, self.camera_pivot)
+        return Camera(cam2world, intrinsics_from_focal(self.camera_focal))
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ Everything here is in model space; `system.py` is the door from head space.
 
 from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...cameras import Camera, eg3d_cam2world, intrinsics_from_focal
+from ...cameras import Camera
 from ...nn.decoders import TriplaneDecoder
 from ...nn.stylegan2 import MappingNetwork, NoiseMode, SynthesisNetwork
 from ...nn.superresolution import SuperResolution
@@ -20,6 +21,16 @@ from ...rendering.sampling import HALF, Sampling
 from ...rendering.volume import FieldFunction, Progress, VolumeRenderer
 from ..common import Rendering
 from .config import SUPERRESOLUTION, EG3DConfig
+
+
+@dataclass(frozen=True)
+class Person:
+    """Some people, ready to be rendered."""
+
+    planes: Triplane
+    """Their features."""
+    w_plus: Float[Tensor, "b n w"]
+    """What the planes came from; the super-resolution needs it."""
 
 
 class EG3DGenerator(nn.Module):
@@ -37,9 +48,7 @@ class EG3DGenerator(nn.Module):
         self.backbone = SynthesisNetwork(
             config.w_dim, backbone.resolution, picture_channels, backbone.channels, clamp=backbone.clamp
         )
-        self.decoder = TriplaneDecoder(
-            backbone.plane_channels, decoder.hidden, decoder.features, decoder.lr_multiplier
-        )
+        self.decoder = TriplaneDecoder(backbone.plane_channels, decoder.hidden, decoder.features, decoder.lr_multiplier)
         self.superresolution = self._superresolution()
         render = config.render
         self.renderer = VolumeRenderer(
@@ -82,7 +91,7 @@ class EG3DGenerator(nn.Module):
         config = self.config.mapping
         if config.label_dim:
             if label is None:
-                label = self.frontal_camera().label().to(z.device).expand(len(z), -1)
+                label = self.config.frontal_camera().label().to(z.device).expand(len(z), -1)
             label = label * config.label_scale
         else:
             label = None
@@ -94,17 +103,16 @@ class EG3DGenerator(nn.Module):
             return w_plus
         return self.mapping_network.truncate(w_plus, truncation_psi, truncation_cutoff)
 
-    def planes(self, w_plus: Float[Tensor, "b n w"], noise_mode: NoiseMode = "const") -> Triplane:
-        """Return the person's planes."""
-        picture = self.backbone(w_plus, noise_mode)
-        features = picture.unflatten(1, (len(self.config.plane_axes), -1))
-        return Triplane(features, self.config.plane_axes, self.config.render.box)
+    def person(self, w_plus: Float[Tensor, "b n w"], noise_mode: NoiseMode = "const") -> Person:
+        """Return the people of some w_plus: the backbone makes their planes."""
+        features = self.backbone(w_plus, noise_mode).unflatten(1, (len(self.config.plane_axes), -1))
+        return Person(Triplane(features, self.config.plane_axes, self.config.render.box), w_plus)
 
-    def field(self, planes: Triplane) -> FieldFunction:
-        """Return the function that the volume renderer integrates."""
+    def field(self, person: Person) -> FieldFunction:
+        """Return the function that the volume renderer integrates: points to raw density and colour features."""
 
         def ask(points: Float[Tensor, "b n 3"], directions: Float[Tensor, "b n 3"]) -> tuple[Tensor, Tensor]:
-            return self.decoder(planes.sample_mean(points))
+            return self.decoder(person.planes.sample_mean(points))
 
         return ask
 
@@ -116,13 +124,12 @@ class EG3DGenerator(nn.Module):
         noise_mode: NoiseMode = "const",
         sampling: Sampling = HALF,
     ) -> Rendering:
-        """Return the person as a camera sees them: `planes`, then `render`."""
-        return self.render(self.planes(w_plus, noise_mode), w_plus, camera, neural_resolution, sampling)
+        """Return people as cameras see them: `person`, then `render`."""
+        return self.render(self.person(w_plus, noise_mode), camera, neural_resolution, sampling)
 
     def render(
         self,
-        planes: Triplane,
-        w_plus: Float[Tensor, "b n w"],
+        person: Person,
         camera: Camera,
         neural_resolution: int | None = None,
         sampling: Sampling = HALF,
@@ -130,12 +137,11 @@ class EG3DGenerator(nn.Module):
         chunk: int | None = None,
         on_progress: Progress | None = None,
     ) -> Rendering:
-        """Return planes as a camera sees them.
+        """Return people as cameras see them.
 
         Args:
-            planes: from `planes`.
-            w_plus: the same person's, for the super-resolution.
-            camera: one for each person, in model space.
+            person: from `person`.
+            camera: one for each of them, in model space.
             neural_resolution: of the volume rendering, in pixels; None for the configured one.
             sampling: source of the random numbers along the rays.
             chunk: rays rendered at a time; None for all.
@@ -145,26 +151,12 @@ class EG3DGenerator(nn.Module):
         """
         size = neural_resolution or self.config.render.neural_resolution
         origins, directions = camera_rays(camera, pixel_centres(size, size, camera.intrinsics))
-        field = self.field(planes)
+        field = self.field(person)
         result = self.renderer(field, origins, directions, sampling, chunk=chunk, on_progress=on_progress)
         features = result.colour.transpose(1, 2).unflatten(2, (size, size))
-        image_raw = features[:, :3]
-        image = image_raw
+        image = image_raw = features[:, :3]
         if self.superresolution is not None:
             noise_mode = self.config.superresolution.noise_mode
-            image = self.superresolution(image_raw, features, w_plus, noise_mode)
+            image = self.superresolution(image_raw, features, person.w_plus, noise_mode)
         depth, opacity = (values[:, None].unflatten(2, (size, size)) for values in (result.depth, result.opacity))
         return Rendering(image, image_raw, features, depth, opacity)
-
-    def sample(
-        self, planes: Triplane, points: Float[Tensor, "b n 3"]
-    ) -> tuple[Float[Tensor, "b n 1"], Float[Tensor, "b n f"]]:
-        """Return raw density (before its softplus) and colour features at points of model space."""
-        return self.field(planes)(points, torch.zeros_like(points))
-
-    def frontal_camera(self) -> Camera:
-        """Return the camera in front of the face, in model space, that the published scripts condition on."""
-        config = self.config
-        front = torch.zeros(1)
-        cam2world = eg3d_cam2world(front, front, config.camera_radius, config.camera_pivot)
-        return Camera(cam2world, intrinsics_from_focal(config.camera_focal))

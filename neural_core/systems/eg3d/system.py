@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door to EG3D from head space: seeds to portraits, portraits to fields, fields to pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from ...cameras import Camera
+from ...checkpoints import Checkpoint, fill
+from ...errors import UsageError
+from ...rendering.compositing import activate_density
+from ...rendering.volume import FieldFunction
+from ..common import Portrait, Progress, Rendering, SystemInfo
+from .config import EG3DConfig
+from .generator import EG3DGenerator
+from .identity_generator import IdentityGenerator
+
+CONFIG = EG3DConfig
+
+_RAY_SAMPLES_A_CHUNK = 1 << 17
+"""Field evaluations between two calls of `on_progress`: under 200 ms on two cores with the published decoder."""
+
+Draw = Callable[[Camera, int, int, Progress | None], Rendering]
+"""Camera in model space, size of the volume rendering, rays a chunk, progress -> rendering."""
+
+
+def build(checkpoint: Checkpoint, config: EG3DConfig, device: torch.device) -> EG3D:
+    """Return the system of a checkpoint. Raises ModelError if its tensors do not fit its config."""
+    generator = build_generator(config)
+    fill(generator, checkpoint.tensors, checkpoint.name)
+    return EG3D(generator.to(device), checkpoint.hash)
+
+
+def build_generator(config: EG3DConfig) -> EG3DGenerator | IdentityGenerator:
+    """Return the network of a config, with random weights."""
+    if config.identity is None:
+        return EG3DGenerator(config)
+    from ...human.anny import load_anny_head
+
+    face = load_anny_head()
+    if face.name != config.identity.face:
+        raise UsageError(f'These weights need the face model "{config.identity.face}"; there is "{face.name}".')
+    return IdentityGenerator(config, face)
+
+
+class EG3D:
+    """A generator with its weights (a `System`)."""
+
+    def __init__(self, generator: EG3DGenerator | IdentityGenerator, checkpoint_hash: str = "") -> None:
+        """Take the network; it is switched to inference.
+
+        Args:
+            generator: on the device that is to compute.
+            checkpoint_hash: SHA-256 of the file that its weights come from.
+        """
+        self.generator = generator.requires_grad_(False).eval()
+        self.config = generator.config
+        self.checkpoint_hash = checkpoint_hash
+        self.device = next(generator.parameters()).device
+
+    @property
+    def info(self) -> SystemInfo:
+        """Return what is true of it."""
+        identity = self.config.identity
+        return SystemInfo(
+            name="eg3d",
+            creates_from=("seed",),
+            image_size=self.config.image_size,
+            requires=() if identity is None else (identity.face,),
+            knows_shape=identity is not None,
+        )
+
+    @torch.no_grad()
+    def create(self, seed: int, truncation: float = 0.7) -> Portrait:
+        """Return the person of a seed.
+
+        Args:
+            seed: 0..2^32-1. z is drawn as the published scripts draw it, so their seeds show the same people.
+            truncation: 1 for none, 0 for the mean person.
+
+        Raises:
+            UsageError: if the seed is out of range.
+        """
+        if not 0 <= seed < 1 << 32:
+            raise UsageError(f"The seed {seed} is not between 0 and {(1 << 32) - 1}.")
+        # numpy's legacy generator is what the published scripts use; a newer one would show other people
+        code = np.random.RandomState(seed).randn(1, self.config.z_dim)
+        z = torch.from_numpy(code).float().to(self.device)
+        provenance = {"system": "eg3d", "seed": seed, "truncation": truncation}
+        if isinstance(self.generator, IdentityGenerator):
+            z = z * truncation
+            return Portrait(
+                "eg3d", self.checkpoint_hash, {"z": z}, z[0, : self.generator.shape_dims].clone(), provenance
+            )
+        w_plus = self.generator.mapping(z, truncation_psi=truncation)
+        return Portrait("eg3d", self.checkpoint_hash, {"w_plus": w_plus.contiguous()}, None, provenance)
+
+    @torch.no_grad()
+    def pose(self, portrait: Portrait, controls: Mapping[str, Tensor] | None = None) -> EG3DField:
+        """Return the person as a field; their planes are made here, once.
+
+        Raises:
+            UsageError: if there are controls: EG3D shows a still face.
+        """
+        if controls:
+            raise UsageError(f"EG3D shows a still face and takes no {', '.join(controls)}.")
+        generator = self.generator
+        if isinstance(generator, IdentityGenerator):
+            someone = generator.person(portrait.tensors["z"].to(self.device))
+
+            def draw(camera: Camera, size: int, chunk: int, on_progress: Progress | None) -> Rendering:
+                return generator.render(someone, camera, size, chunk=chunk, on_progress=on_progress)
+
+            return EG3DField(self.config, generator.field(someone), draw)
+        person = generator.person(portrait.tensors["w_plus"].to(self.device))
+
+        def draw_person(camera: Camera, size: int, chunk: int, on_progress: Progress | None) -> Rendering:
+            return generator.render(person, camera, size, chunk=chunk, on_progress=on_progress)
+
+        return EG3DField(self.config, generator.field(person), draw_person)
+
+    def creation_camera(self) -> Camera:
+        """Return the frontal camera of the training pictures, in head space."""
+        return _to_head(self.config, self.config.frontal_camera())
+
+
+class EG3DField:
+    """A person whose planes are made (a `Field`)."""
+
+    def __init__(self, config: EG3DConfig, ask: FieldFunction, draw: Draw) -> None:
+        """Take the config, the function from points of model space to density and colour, and the renderer."""
+        self._config, self._ask, self._draw = config, ask, draw
+
+    @property
+    def box(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+        """Return the corners of the planes' cube in metres."""
+        space, half = self._config.head_to_model, self._config.render.box / 2
+        x, y, z = space.translation
+        low = ((-half - x) / space.scale, (-half - y) / space.scale, (-half - z) / space.scale)
+        high = ((half - x) / space.scale, (half - y) / space.scale, (half - z) / space.scale)
+        return low, high
+
+    @torch.no_grad()
+    def render(self, camera: Camera, size: int | None = None, on_progress: Progress | None = None) -> Rendering:
+        """Return the picture that a camera in head space sees.
+
+        Args:
+            camera: one camera.
+            size: width and height of the picture in pixels; None for the network's own. Without super-resolution
+                the volume is rendered at that size; with it the network's own picture is resized.
+            on_progress: told after each chunk of rays.
+
+        Depths are in metres.
+        """
+        config = self._config
+        own = config.render.neural_resolution
+        chunk = _RAY_SAMPLES_A_CHUNK // (config.render.coarse + config.render.fine)
+        resolution = size if size and config.superresolution.kind == "none" else own
+        space = config.head_to_model
+        found = self._draw(camera.scaled(space.scale, space.translation), resolution, chunk, on_progress)
+        image = found.image
+        if size and size != image.shape[-1]:
+            image = F.interpolate(image, (size, size), mode="bicubic", antialias=True).clamp(-1, 1)
+        return Rendering(image, found.image_raw, found.features, found.depth / space.scale, found.opacity)
+
+    @torch.no_grad()
+    def density(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """Return the density at points of head space, in 1/metre; 0 outside the box."""
+        where = self._in_model(points)
+        density, _ = self._ask(where, torch.zeros_like(where))
+        inside = (where.abs() <= self._config.render.box / 2).all(-1)[0]
+        return torch.where(inside, activate_density(density[0, :, 0]) * self._config.head_to_model.scale, 0.0)
+
+    @torch.no_grad()
+    def colour(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
+        """Return the colour at points of head space, sRGB 0..1."""
+        where = self._in_model(points)
+        _, colour = self._ask(where, torch.zeros_like(where))
+        return colour[0, :, :3].clamp(0, 1)
+
+    def _in_model(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "1 n 3"]:
+        space = self._config.head_to_model
+        return (points * space.scale + points.new_tensor(space.translation))[None]
+
+
+def _to_head(config: EG3DConfig, camera: Camera) -> Camera:
+    space = config.head_to_model
+    x, y, z = space.translation
+    return camera.scaled(1 / space.scale, (-x / space.scale, -y / space.scale, -z / space.scale))
