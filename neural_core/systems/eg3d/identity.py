@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What our own EG3D weights add to the paper's generator, so that a seed knows its face.
+
+The first `shape_dims` numbers of z are the identity coefficients of the face model, hence three parts that a code of
+noise could not have:
+
+* `IdentityWarp` carries sample points of a person's head to the same points of the mean head, so that one tri-plane
+  holds everybody's eyes at the same place (the idea of a canonical space, as in HumanNeRF or AniPortraitGAN's
+  deformation fields; here it is given in closed form by the face model).
+* `MeanPlanes` are learned planes of the mean person, to which the synthesis network adds the person's difference.
+* `FiLMDecoder` is EG3D's decoder with feature-wise modulation by z (Perez et al. 2018), which gives colours their code.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...nn.decoders import squash_colour
+
+
+def spread_over_grid(
+    positions: Float[Tensor, "v 3"], values: Float[Tensor, "v c"], resolution: int, box: float, chunk: int = 4096
+) -> Float[Tensor, "c r r r"]:
+    """Return values known at points, interpolated to every node of a cubic grid (Shepard's method, power 4).
+
+    Args:
+        positions: where the values are known, in the box's unit.
+        values: what is known there.
+        resolution: nodes along an edge; the outer nodes lie on the faces of the box.
+        box: side length of the cube around the origin.
+        chunk: nodes handled at a time, which bounds the memory.
+
+    Returns:
+        The grid with axes (channel, z, y, x), the order of `grid_sample`.
+    """
+    nodes = grid_nodes(resolution, box).to(positions)
+    softening = (0.004 * box) ** 2  # keeps the weight finite where a node lies on a point
+    rows = []
+    for part in nodes.split(chunk):
+        weights = (torch.cdist(part, positions).square() + softening).square().reciprocal()
+        rows.append(weights @ values / weights.sum(1, keepdim=True))
+    return torch.cat(rows).T.reshape(values.shape[1], resolution, resolution, resolution)
+
+
+def grid_nodes(resolution: int, box: float) -> Float[Tensor, "n 3"]:
+    """Return the (x, y, z) of the nodes of a cubic grid in the order of a (z, y, x) volume."""
+    axis = torch.linspace(-box / 2, box / 2, resolution)
+    z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+    return torch.stack([x, y, z], dim=-1).reshape(-1, 3)
+
+
+def sample_grid(
+    grid: Float[Tensor, "b c r r r"], points: Float[Tensor, "b n 3"], box: float
+) -> Float[Tensor, "b n c"]:
+    """Read a volume at points by trilinear interpolation; outside the box the value of the nearest face holds."""
+    where = (points * (2 / box))[:, :, None, None]
+    values = F.grid_sample(grid, where, mode="bilinear", padding_mode="border", align_corners=True)
+    return values[..., 0, 0].transpose(1, 2)
+
+
+class IdentityWarp(nn.Module):
+    """Backward warp from a person's head to the mean head, given by the face model's identity basis.
+
+    The displacement of the mean head's vertices, linear in the coefficients, is spread over a grid; the inverse map is
+    found at the grid's nodes by fixed-point iteration (c <- x - displacement(c)), which converges since heads differ by
+    far less than their size.
+    """
+
+    basis: Tensor
+
+    def __init__(self, basis: Float[Tensor, "k 3 r r r"], box: float, iterations: int = 6) -> None:
+        """Take the grid of each coefficient's displacement, in model units per standard deviation."""
+        super().__init__()
+        self.register_buffer("basis", basis, persistent=False)  # comes from the face model, not from the checkpoint
+        self.register_buffer("nodes", grid_nodes(basis.shape[-1], box), persistent=False)
+        self.box, self.iterations = box, iterations
+
+    @classmethod
+    def from_face(
+        cls,
+        vertices: Float[Tensor, "v 3"],
+        directions: Float[Tensor, "v 3 k"],
+        resolution: int,
+        box: float,
+    ) -> IdentityWarp:
+        """Spread the face model's basis over a grid.
+
+        Args:
+            vertices: mean head, model units.
+            directions: displacement per standard deviation of each coefficient, model units.
+            resolution: nodes along an edge of the grid.
+            box: side length of the planes' cube, model units.
+        """
+        count = directions.shape[2]
+        grid = spread_over_grid(vertices, directions.reshape(len(vertices), 3 * count), resolution, box)
+        return cls(grid.reshape(3, count, *grid.shape[1:]).transpose(0, 1).contiguous(), box)
+
+    def volume(self, shape: Float[Tensor, "b k"]) -> Float[Tensor, "b 3 r r r"]:
+        """Return, for each person, the offset that takes a node of the grid to its place on the mean head."""
+        forward = torch.einsum("bk,kcxyz->bcxyz", shape, self.basis)
+        nodes = self.nodes.to(shape).expand(shape.shape[0], -1, -1)
+        canonical = nodes
+        for _ in range(self.iterations):
+            canonical = nodes - sample_grid(forward, canonical, self.box)
+        return (canonical - nodes).transpose(1, 2).reshape(forward.shape)
+
+    def forward(self, points: Float[Tensor, "b n 3"], volume: Float[Tensor, "b 3 r r r"]) -> Float[Tensor, "b n 3"]:
+        """Carry points of each person's head to the mean head (model space)."""
+        return points + sample_grid(volume, points, self.box)
+
+
+class MeanPlanes(nn.Module):
+    """Learned planes of the mean person; the person's difference is enlarged to their size and added."""
+
+    def __init__(self, planes: int, channels: int, resolution: int) -> None:
+        """Start from small noise, from which the decoder can tell places apart."""
+        super().__init__()
+        self.features = nn.Parameter(0.1 * torch.randn(1, planes, channels, resolution, resolution))
+
+    def forward(self, difference: Float[Tensor, "b pc h w"]) -> Float[Tensor, "b p c r r"]:
+        """Return the person's planes."""
+        _, planes, channels, resolution, _ = self.features.shape
+        larger = F.interpolate(difference, size=(resolution, resolution), mode="bilinear", align_corners=False)
+        return self.features + larger.unflatten(1, (planes, channels))
+
+
+class FiLMDecoder(nn.Module):
+    """Plane features -> density and colour, modulated by the code (EG3D's decoder with FiLM on its first layer)."""
+
+    density_gain = 30.0
+    """A head is opaque within a few millimetres, some hundreds per model unit; without this factor the last layer
+    would have to grow that far by itself."""
+
+    def __init__(self, channels: int, hidden: int, code_dims: int) -> None:
+        """Build two hidden layers of `hidden` and `hidden / 2` units."""
+        super().__init__()
+        self.input = nn.Linear(channels, hidden)
+        self.film = nn.Linear(code_dims, 2 * hidden)
+        self.middle = nn.Linear(hidden, hidden // 2)
+        self.output = nn.Linear(hidden // 2, 4)
+        nn.init.normal_(self.film.weight, std=0.02)
+        nn.init.zeros_(self.film.bias)
+        nn.init.zeros_(self.output.bias)
+
+    def modulation(self, code: Float[Tensor, "b z"]) -> tuple[Tensor, Tensor]:
+        """Return scale and shift of the first layer, [b, 1, hidden] each."""
+        scale, shift = self.film(code).unsqueeze(1).chunk(2, dim=-1)
+        return 1 + scale, shift
+
+    def forward(
+        self, features: Float[Tensor, "b n c"], modulation: tuple[Tensor, Tensor]
+    ) -> tuple[Float[Tensor, "b n 1"], Float[Tensor, "b n 3"]]:
+        """Return density before its softplus, as EG3D's ray marcher expects it, and colour, about 0..1."""
+        scale, shift = modulation
+        hidden = F.silu(torch.addcmul(shift, self.input(features), scale))
+        density, colour = self.output(F.silu(self.middle(hidden))).split([1, 3], dim=-1)
+        return density * self.density_gain, squash_colour(colour)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EG3D with a face code: the generator of our own weights.
+
+As in `generator.py` z makes w, w makes planes, and planes are rendered as a volume; `identity.py` has the three parts
+that differ. The planes hold the mean head, to which every person's sample points are carried first. Model space.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ...cameras import Camera
+from ...human.model import FaceModel
+from ...nn.stylegan2 import MappingNetwork, SynthesisNetwork
+from ...planes import Triplane
+from ...rendering.rays import camera_rays, pixel_centres
+from ...rendering.sampling import HALF, Sampling
+from ...rendering.volume import FieldFunction, Progress, VolumeRenderer
+from ..common import Rendering
+from .config import EG3DConfig
+from .identity import FiLMDecoder, IdentityWarp, MeanPlanes
+
+
+@dataclass(frozen=True)
+class Person:
+    """Some people, ready to be rendered."""
+
+    planes: Triplane
+    """Features around the mean head."""
+    warp: Float[Tensor, "b 3 r r r"]
+    """Offsets from the person's head to the mean head, at the nodes of a grid."""
+    modulation: tuple[Tensor, Tensor]
+    """Scale and shift of the decoder's first layer."""
+
+
+class IdentityGenerator(nn.Module):
+    """The network; no method changes it."""
+
+    def __init__(self, config: EG3DConfig, face: FaceModel) -> None:
+        """Build it with random weights; `face` gives the warp, which is not part of the weights.
+
+        Raises:
+            ValueError: the config has no `identity`, asks for a super-resolution, or does not fit the face model.
+        """
+        super().__init__()
+        identity, backbone, render = config.identity, config.backbone, config.render
+        if identity is None or config.superresolution.kind != "none":
+            raise ValueError("an identity generator needs config.identity, and has no super-resolution yet")
+        if identity.shape_dims > face.shapedirs.shape[2]:
+            raise ValueError(f"{face.name} has {face.shapedirs.shape[2]} coefficients, not {identity.shape_dims}")
+        self.config, self.shape_dims = config, identity.shape_dims
+        self.mapping = MappingNetwork(
+            config.z_dim, 0, config.w_dim, layers=config.mapping.layers, normalise_z=False, lr_multiplier=1.0,
+            track_mean=False,
+        )  # fmt: skip
+        planes, channels = len(config.plane_axes), backbone.plane_channels
+        self.synthesis = SynthesisNetwork(
+            config.w_dim, backbone.resolution, planes * channels, backbone.channels, clamp=backbone.clamp
+        )
+        self.mean_planes = MeanPlanes(planes, channels, identity.mean_resolution)
+        self.decoder = FiLMDecoder(channels, config.decoder.hidden, config.z_dim)
+        head_to_model = config.head_to_model
+        vertices = torch.from_numpy(face.v_template) * head_to_model.scale + torch.tensor(head_to_model.translation)
+        directions = torch.from_numpy(face.shapedirs[:, :, : identity.shape_dims]) * head_to_model.scale
+        self.warp = IdentityWarp.from_face(vertices, directions, identity.warp_resolution, render.box)
+        self.renderer = VolumeRenderer(
+            box=render.box, ray_start=render.ray_start, ray_end=render.ray_end, coarse=render.coarse, fine=render.fine
+        )
+
+    def person(self, z: Float[Tensor, "b z"]) -> Person:
+        """Return the people of some codes."""
+        w_plus = self.mapping(z)[:, None].expand(-1, self.synthesis.layers, -1)
+        features = self.mean_planes(self.synthesis(w_plus))
+        planes = Triplane(features, self.config.plane_axes, self.config.render.box)
+        return Person(planes, self.warp.volume(z[:, : self.shape_dims]), self.decoder.modulation(z))
+
+    def field(self, person: Person) -> FieldFunction:
+        """Return the function that the volume renderer integrates: a person's points to raw density and colour."""
+        on_mean_head = self.canonical_field(person)
+
+        def ask(points: Float[Tensor, "b n 3"], directions: Float[Tensor, "b n 3"]) -> tuple[Tensor, Tensor]:
+            return on_mean_head(self.warp(points, person.warp), directions)
+
+        return ask
+
+    def canonical_field(self, person: Person) -> FieldFunction:
+        """Return the same function of points around the mean head, where the person's planes lie."""
+
+        def ask(points: Float[Tensor, "b n 3"], directions: Float[Tensor, "b n 3"]) -> tuple[Tensor, Tensor]:
+            return self.decoder(person.planes.sample_mean(points), person.modulation)
+
+        return ask
+
+    def render(
+        self,
+        person: Person,
+        camera: Camera,
+        size: int | None = None,
+        sampling: Sampling = HALF,
+        *,
+        chunk: int | None = None,
+        on_progress: Progress | None = None,
+    ) -> Rendering:
+        """Return people as cameras see them, one camera a person; sizes and depths as `EG3DGenerator.render` has."""
+        size = size or self.config.render.neural_resolution
+        origins, directions = camera_rays(camera, pixel_centres(size, size, camera.intrinsics))
+        field = self.field(person)
+        result = self.renderer(field, origins, directions, sampling, chunk=chunk, on_progress=on_progress)
+        image = result.colour.transpose(1, 2).unflatten(2, (size, size))
+        depth, opacity = (values[:, None].unflatten(2, (size, size)) for values in (result.depth, result.opacity))
+        return Rendering(image, image, image, depth, opacity)

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MediaPipe's FaceMesh as a judge that we did not train: does it see a face, and its features where the rig has them?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neural_core.errors import UsageError
+
+STABLE_POINTS = (33, 133, 362, 263, 4, 2, 98, 327, 61, 291, 0, 17, 152, 70, 300)
+"""FaceMesh indices compared with the rig: eye corners, nose tip and base, wings of the nose, mouth corners, lips,
+chin, outer brows. Chosen by anatomy, before any portrait was looked at."""
+
+LEFT_EYE, RIGHT_EYE = (362, 263), (33, 133)
+
+
+def detect(pictures: np.ndarray) -> list[np.ndarray | None]:
+    """Return each picture's 478 landmarks in pixels, [478, 2], or None where no face was found.
+
+    Args:
+        pictures: [n, h, w, 3] uint8, sRGB.
+
+    Raises:
+        UsageError: mediapipe is not installed.
+    """
+    try:
+        import mediapipe as mp
+    except ImportError:
+        raise UsageError("The metric 'faces' needs mediapipe.", "Install it: pip install 'neural-portrait[capture]'.") from None
+    found: list[np.ndarray | None] = []
+    with mp.solutions.face_mesh.FaceMesh(
+        static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.5
+    ) as mesh:
+        for picture in pictures:
+            faces = mesh.process(picture).multi_face_landmarks
+            height, width = picture.shape[:2]
+            points = faces and np.array([[p.x * width, p.y * height] for p in faces[0].landmark])
+            found.append(points if faces else None)
+    return found
+
+
+def landmark_distance(found: np.ndarray, expected: np.ndarray) -> float:
+    """Mean distance over `STABLE_POINTS` between two sets of 478 landmarks [478, 2], in inter-ocular distances.
+
+    The inter-ocular distance is that between the eyes' centres in `expected`.
+    """
+    eyes = expected[list(LEFT_EYE)].mean(0) - expected[list(RIGHT_EYE)].mean(0)
+    chosen = list(STABLE_POINTS)
+    return float(np.linalg.norm(found[chosen] - expected[chosen], axis=1).mean() / np.linalg.norm(eyes))

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes: what each system's training consists of. Names to modules, nothing else."""
+
+RECIPES = {
+    "eg3d": ("training.recipes.eg3d", "EG3D with a face code: supervised warm start on people of our own"),
+}

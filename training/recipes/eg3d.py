@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EG3D's warm start: planes of a known code, compared with pictures of that very person.
+
+Adversarial training from nothing takes GPU days. Our synthetic people have an exact code, camera and depth, so the
+generator can be taught directly: build the planes of a person's code, render small patches of rays of any of their
+pictures, and compare. What a GAN has to discover (a shared space of heads, and which code is whom) is given.
+
+Files to read next: `systems/eg3d/identity.py` (the network), `training/data/ray_batches.py` (which rays),
+`training/losses/reconstruction.py` (the terms).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neural_core import checkpoints
+from neural_core.cameras import Camera, orbit
+from neural_core.errors import UsageError
+from neural_core.human.anny import load_anny_head
+from neural_core.rendering.compositing import activate_density, composite_midpoints
+from neural_core.rendering.rays import box_limits, camera_rays
+from neural_core.rendering.sampling import RandomSampling, stratified
+from neural_core.systems.eg3d.config import EG3DConfig
+from neural_core.systems.eg3d.identity_generator import IdentityGenerator
+
+from ..config import RunConfig
+from ..data.portraits import Portraits, load_portraits
+from ..data.ray_batches import PatchChoice, RayBatch, draw_rays
+from ..losses.reconstruction import depth_l1, edge_l1, hollow, l1
+from ..trainer import ParameterGroup, Step
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which people."""
+
+    path: str = "data/people"
+    """Folder written by `python -m training.synthesize portraits`."""
+    limit: int = 0
+    """Use at most this many people; 0 uses all."""
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms; colours are 0..1, lengths are model units."""
+
+    colour: float = 1.0
+    edges: float = 0.5
+    alpha: float = 0.4
+    depth: float = 1.0
+    hollow: float = 0.02
+
+
+@dataclass(frozen=True)
+class RayConfig:
+    """Samples on a training ray."""
+
+    even: int = 16
+    """Stratified samples between the box's faces."""
+    guided: int = 12
+    """Samples around the known depth (even ones where nothing was hit)."""
+    spread: float = 0.012
+    """Standard deviation of the guided samples, model units (6 mm)."""
+
+
+@dataclass(frozen=True)
+class RateConfig:
+    """Adam's learning rates; far above StyleGAN's, which a supervised loss permits."""
+
+    mean_planes: float = 1e-2
+    synthesis: float = 4e-3
+    decoder: float = 3e-3
+    mapping: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a run of this recipe is made of."""
+
+    model: EG3DConfig = field(default_factory=EG3DConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    patches: PatchChoice = field(default_factory=PatchChoice)
+    rays: RayConfig = field(default_factory=RayConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    rates: RateConfig = field(default_factory=RateConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def build(config: Config, device: torch.device) -> WarmStart:
+    """Return the recipe, with its data in memory.
+
+    Raises:
+        UsageError: the model has no face code, or its size is not the data's.
+        InputError: there are no people in the data folder.
+    """
+    if config.model.identity is None:
+        raise UsageError("The warm start needs a model with a face code.", "Set [model.identity] in the configuration.")
+    people = load_portraits(Path(config.data.path), config.data.limit)
+    for reason in people.skipped:
+        print(f"left out {reason}")
+    if people.codes.shape[1] != config.model.z_dim:
+        raise UsageError(
+            f"The people have codes of {people.codes.shape[1]} numbers, the model takes {config.model.z_dim}.",
+            "Set model.z-dim accordingly.",
+        )
+    return WarmStart(config, people, device)
+
+
+class WarmStart:
+    """The recipe that the trainer runs."""
+
+    def __init__(self, config: Config, people: Portraits, device: torch.device) -> None:
+        """Build the generator; the data stays on the CPU."""
+        self.config, self.people, self.device = config, people, device
+        face = load_anny_head()
+        self.module: nn.Module = IdentityGenerator(config.model, face).to(device)
+        self.scale = config.model.head_to_model.scale
+        self.inside = torch.from_numpy(face.v_template) * self.scale
+
+    def groups(self) -> list[ParameterGroup]:
+        """Return one group a part of the network."""
+        generator, rates = self.module, self.config.rates
+        parts = {
+            "mean_planes": (generator.mean_planes, rates.mean_planes),
+            "synthesis": (generator.synthesis, rates.synthesis),
+            "decoder": (generator.decoder, rates.decoder),
+            "mapping": (generator.mapping, rates.mapping),
+        }
+        return [ParameterGroup(name, list(part.parameters()), lr) for name, (part, lr) in parts.items()]
+
+    def losses(self, step: Step) -> dict[str, Tensor]:
+        """Compare a batch of rays with what was seen along them."""
+        batch = draw_rays(self.people, self.config.patches, step.generator)
+        colour, depth, opacity, inside = self._render(batch, step.generator)
+        weights = self.config.loss
+        truth, alpha, true_depth = (t.to(self.device) for t in (batch.colour, batch.alpha, batch.depth))
+        return {
+            "colour": weights.colour * l1(colour, truth),
+            "edges": weights.edges * edge_l1(colour, truth, self.config.patches.side),
+            "alpha": weights.alpha * l1(opacity, alpha),
+            "depth": weights.depth * depth_l1(depth, true_depth, alpha),
+            "hollow": weights.hollow * hollow(inside),
+        }
+
+    def samples(self, module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+        """Yield a grid: four training people and four new ones, from three sides, over grey."""
+        new = torch.randn(4, self.people.codes.shape[1], generator=torch.Generator().manual_seed(1))
+        codes = torch.cat([self.people.codes[:4], new]).to(self.device)
+        rows = []
+        for yaw in (0.0, 40.0, 120.0):
+            camera = orbit(yaw, 5.0).to(self.device)
+            with torch.inference_mode():
+                seen = [module.render(module.person(code[None]), camera, self.people.size) for code in codes]
+            pictures = [(s.image[0] + 1) / 2 + 0.5 * (1 - s.opacity[0]) for s in seen]
+            rows.append(torch.cat(pictures, dim=2).clamp(0, 1).cpu())
+        yield "grid", torch.cat(rows, dim=1)
+
+    def export(self, module: nn.Module, trained: dict[str, Any], path: Path) -> None:
+        """Write the averaged weights in half precision, with how they came about."""
+        tensors = {name: value.half() if value.is_floating_point() else value for name, value in module.state_dict().items()}
+        people = self.people
+        metadata = {
+            "licence": "CC0-1.0",
+            "licence_url": "https://creativecommons.org/publicdomain/zero/1.0/",
+            "use": "any",
+            "source": {"title": "Neural Portrait, default EG3D weights", "method": "supervised warm start"},
+            "data": {
+                "people": people.people, "views": people.cameras.shape[1], "pixels": people.size,
+                "made_by": "python -m training.synthesize portraits", "licence": "CC0-1.0",
+            },
+            "requires": {"face": "anny-head"},
+            "trained": trained,
+        }  # fmt: skip
+        checkpoints.save(path, tensors, "eg3d", asdict(self.config.model), metadata)
+
+    def _render(self, batch: RayBatch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return colour [pv, r, 3], depth and opacity [pv, r], and the density at points inside the mean head."""
+        module, views = self.module, self.config.patches.views
+        person = module.person(self.people.codes[batch.people].to(self.device))
+        origins, directions = camera_rays(Camera.from_label(batch.cameras), batch.pixels)
+        distances = self._distances(origins, directions, batch, generator)
+        origins, directions, distances = (t.to(self.device).unflatten(0, (-1, views)).flatten(1, 2)
+                                          for t in (origins, directions, distances))  # fmt: skip
+        points = (origins[:, :, None] + distances[..., None] * directions[:, :, None]).flatten(1, 2)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            density, colour = module.field(person)(points, points)
+        density = density.float().reshape(distances.shape)
+        seen = composite_midpoints(density, colour.float().reshape(*distances.shape, 3), distances)
+        depth = seen.depth.nan_to_num(0.0)
+        split = (value.unflatten(1, (views, -1)).flatten(0, 1) for value in (seen.colour, depth, seen.opacity))
+        return *split, self._density_inside(person, generator)
+
+    def _distances(self, origins: Tensor, directions: Tensor, batch: RayBatch, generator: torch.Generator) -> Tensor:
+        """Return sorted sample distances [pv, r, s]: even ones through the box, and some around the known surface."""
+        rays = self.config.rays
+        near, far, meets = box_limits(origins, directions, self.config.model.render.box)
+        near, far = near.where(meets, 1.0), far.where(meets, 1.0)  # rays that miss the box see nothing
+        even = stratified(near, far, rays.even, RandomSampling(generator))
+        normal = torch.randn(*near.shape, rays.guided, generator=generator)
+        anywhere = torch.rand(*near.shape, rays.guided, generator=generator)
+        around = batch.depth[..., None] + rays.spread * normal
+        elsewhere = near[..., None] + anywhere * (far - near)[..., None]
+        guided = torch.where((batch.depth > 0)[..., None], around, elsewhere)
+        guided = guided.clamp(near[..., None], far[..., None])
+        return torch.cat([even, guided], dim=-1).sort(dim=-1).values
+
+    def _density_inside(self, person: Any, generator: torch.Generator) -> Tensor:
+        """Return the density at random points of the mean head's inside: its vertices, moved towards the centre."""
+        chosen = torch.randint(len(self.inside), (256,), generator=generator)
+        depth = 0.1 + 0.4 * torch.rand(256, 1, generator=generator)
+        points = (self.inside[chosen] * (1 - depth)).to(self.device)
+        density, _ = self.module.canonical_field(person)(*2 * [points.expand(self.config.patches.people, -1, -1)])
+        return activate_density(density)

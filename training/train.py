@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m training.train RECIPE [--config F.toml] [--run DIR] [--resume] [--dry-run] [--section.field VALUE ...]`.
+
+Priority: field default < configuration file < flag. Exit codes: 0 done, 1 failed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from neural_core.errors import PortraitError, UsageError
+
+from .recipes import RECIPES
+
+USAGE = "python -m training.train RECIPE [options]"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        return _main(arguments)
+    except PortraitError as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+
+
+def _main(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(f"usage: {USAGE}\n\nrecipes:")
+        for name, (_, meaning) in RECIPES.items():
+            print(f"  {name:14} {meaning}")
+        print(f"\n{_flags().format_help()}\nRECIPE --help lists every field of its configuration.")
+        return 0 if arguments else 2
+    name, rest = arguments[0], arguments[1:]
+    if name not in RECIPES:
+        raise UsageError(f"There is no recipe {name!r}.", f"Choose one of: {', '.join(RECIPES)}.")
+    flags, fields = _flags().parse_known_args(rest)
+    recipe = importlib.import_module(RECIPES[name][0])
+    config = _configure(recipe.Config, flags.config, fields)
+    if flags.dry_run:
+        print(json.dumps(dataclasses.asdict(config), indent=1))
+        return 0
+    _train(name, recipe, config, flags)
+    return 0
+
+
+def _flags() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=USAGE, add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
+    parser.add_argument("--config", type=Path, help="TOML file with the recipe's fields")
+    parser.add_argument("--run", type=Path, help="run folder (default: runs/RECIPE)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
+    parser.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:n]")
+    return parser
+
+
+def _configure(kind: type, path: Path | None, fields: list[str]) -> Any:
+    import tyro
+
+    from .config import build, read_toml
+
+    default = build(kind, read_toml(path), str(path)) if path else kind()
+    return tyro.cli(kind, args=fields, default=default, prog=USAGE)
+
+
+def _train(name: str, recipe: Any, config: Any, flags: argparse.Namespace) -> None:
+    import torch
+
+    from .run_log import RunLog
+    from .trainer import Trainer
+
+    if config.run.threads:
+        torch.set_num_threads(config.run.threads)
+    device = flags.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(config.run.seed)
+    log = RunLog(flags.run or Path("runs") / name, name, config, flags.resume)
+    Trainer(recipe.build(config, torch.device(device)), config.run, log).run()
+    print(f"Exported {log.folder / 'model.safetensors'}.")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
