@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One task at a time on a worker that is started when needed and replaced after a crash. Knows nothing of bpy."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from . import tasks
+from .neural_core import __version__, errors, protocol
+from .worker_client import Stopped, WorkerProcess, WorkerSettings
+
+CANCEL_PATIENCE_S = 2.0
+"""A worker that has not obeyed a cancel for so long is killed."""
+
+
+@dataclass
+class Status:
+    """What the panel shows. `state` is idle, busy, error or notice."""
+
+    state: str = "idle"
+    title: str = ""
+    stage: str = ""
+    fraction: float = 0.0
+    started: float = 0.0
+    message: str = ""
+    hint: str = ""
+    kind: str = ""
+    report: str = ""
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the task began."""
+        return time.monotonic() - self.started
+
+
+@dataclass
+class _Running:
+    title: str
+    task: tasks.Task
+    on_result: Callable[[Any], None]
+    request: protocol.Message | None = None
+    label: str = ""
+    reply_arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    kill_at: float | None = None
+
+
+class Engine:
+    """Runs tasks. `step` is called from a timer or a loop, always on one thread, and calls the results' functions."""
+
+    def __init__(self, settings: Callable[[], WorkerSettings]) -> None:
+        self.status = Status()
+        self.about: dict[str, Any] = {}
+        self._settings = settings
+        self._process: WorkerProcess | None = None
+        self._running: _Running | None = None
+        self._hello_id = 0
+        self._next_id = 1
+        self._open: set[str] = set()
+
+    # What the panel and the operators use ----------------------------------------------------------------------------
+
+    @property
+    def busy(self) -> bool:
+        """A task is running."""
+        return self._running is not None
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker, None while there is none."""
+        return self._process.pid if self._process and self._process.running else None
+
+    @property
+    def log(self) -> tuple[str, ...]:
+        """Last lines of the worker's stderr."""
+        return self._process.log if self._process else ()
+
+    def has_open(self, identifier: str) -> bool:
+        """Return whether the running worker holds this portrait in memory."""
+        return identifier in self._open
+
+    def start(self, title: str, task: tasks.Task, on_result: Callable[[Any], None]) -> None:
+        """Begin a task; `on_result` gets what it returns. Failures go to `status`, never up.
+
+        Raises:
+            UsageError: if another task is running.
+        """
+        if self.busy:
+            raise errors.UsageError("The engine is busy.", "Wait for it, or cancel what it does.")
+        self.status = Status("busy", title, "Starting engine", started=time.monotonic())
+        self._running = _Running(title, task, on_result)
+        try:
+            self._ensure_process()
+        except errors.PortraitError as error:
+            self._fail(error)
+            return
+        if not self._hello_id:
+            self._advance(None)
+
+    def step(self, timeout_s: float = 0.0) -> bool:
+        """Handle what has arrived, waiting at most `timeout_s` for it; True while a task is running."""
+        if self._process is not None:
+            event = self._process.receive(timeout_s)
+            while event is not None:
+                self._handle(event)
+                event = self._process.receive(0.0) if self._process else None
+        running = self._running
+        if running and running.kill_at is not None and time.monotonic() > running.kill_at and self._process:
+            self._process.kill()  # `Stopped` follows, and ends the task as cancelled
+            running.kill_at = None
+        return self.busy
+
+    def run(self, title: str, task: tasks.Task, timeout_s: float = float("inf")) -> Any:
+        """Run a task to its end and return its result: for headless Blender, which has no timers.
+
+        Raises:
+            PortraitError: what went wrong; kind "timeout" when the time is over.
+        """
+        results: list[Any] = []
+        self.start(title, task, results.append)
+        deadline = time.monotonic() + timeout_s
+        try:
+            while self.step(0.05):
+                if time.monotonic() > deadline:
+                    self._drop_process()
+                    self._fail(errors.PortraitError(f"{title} took longer than {timeout_s:g} s.", kind="timeout"))
+        except KeyboardInterrupt:
+            self._drop_process()
+            self._running = None
+            raise
+        if not results:
+            status = self.status
+            raise errors.PortraitError(status.message, status.hint, status.kind)
+        return results[0]
+
+    def cancel(self) -> None:
+        """Ask the worker to stop the task; after two seconds it is killed."""
+        running = self._running
+        if running is None or running.kill_at is not None or self._process is None:
+            return
+        self.status.stage = "Cancelling"
+        running.kill_at = time.monotonic() + CANCEL_PATIENCE_S
+        if running.request is not None:
+            self._send(protocol.Cancel(0, running.request.id))
+        else:
+            self._process.kill()  # still starting: there is nothing to lose
+
+    def dismiss(self) -> None:
+        """Clear the message that the panel shows."""
+        if not self.busy:
+            self.status = Status()
+
+    def notice(self, message: str, hint: str = "") -> None:
+        """Show a sentence that is no error until it is dismissed."""
+        self.status = Status("notice", message=message, hint=hint)
+
+    def fail(self, error: errors.PortraitError) -> None:
+        """Show an error of the add-on's own side."""
+        self._fail(error)
+
+    def stop(self) -> None:
+        """End the worker and forget the task; the next task starts a new worker."""
+        if self._running is not None:
+            self._running.task.close()
+            self._running = None
+            self.status = Status()
+        self._drop_process()
+
+    # The worker ------------------------------------------------------------------------------------------------------
+
+    def _ensure_process(self) -> None:
+        settings = self._settings()
+        if self._process and (not self._process.running or self._process.settings != settings):
+            self._drop_process()
+        if self._process is None:
+            self._process = WorkerProcess(settings)
+            self._hello_id = self._send(protocol.Hello(0, __version__))
+
+    def _drop_process(self) -> None:
+        process, self._process = self._process, None
+        self._hello_id = 0
+        self._open.clear()
+        self.about = {}
+        if process is not None:
+            process.close(CANCEL_PATIENCE_S if not self.busy else 0.0)
+
+    def _send(self, request: protocol.Message) -> int:
+        assert self._process is not None
+        request = dataclasses.replace(request, id=self._next_id)
+        self._next_id += 1
+        self._process.send(request)
+        if self._running is not None and not isinstance(request, (protocol.Hello, protocol.Cancel)):
+            self._running.request = request
+        return request.id
+
+    def _handle(self, event: protocol.Message | Stopped) -> None:
+        if isinstance(event, Stopped):
+            self._stopped(event)
+        elif self._hello_id and event.id == self._hello_id:
+            self._greeted(event)
+        elif self._running is not None and self._running.request and event.id == self._running.request.id:
+            self._answer(self._running, event)
+        # Anything else answers a request that nobody waits for any more.
+
+    def _greeted(self, event: protocol.Message) -> None:
+        if isinstance(event, protocol.Error):
+            self._fail(errors.PortraitError(event.message, event.hint, event.kind), event.trace)
+            self._drop_process()
+        elif isinstance(event, protocol.Done):
+            self._hello_id = 0
+            self.about = event.fields
+            version = event.fields.get("version")
+            if version != __version__:
+                self._drop_process()
+                self._fail(
+                    errors.ProtocolError(
+                        f"The engine is version {version}, the add-on {__version__}.", "Install the add-on again."
+                    )
+                )
+            elif self._running is not None:
+                self._advance(None)
+
+    def _answer(self, running: _Running, event: protocol.Message) -> None:
+        if isinstance(event, protocol.Progress):
+            if running.kill_at is None:
+                self.status.stage = f"{running.label}: {event.stage}" if event.stage else running.label
+                self.status.fraction = event.done / event.total if event.total > 0 else 0.0
+        elif isinstance(event, (protocol.Image, protocol.Array)):
+            running.reply_arrays.update(numpy_arrays(event.arrays))
+        elif isinstance(event, protocol.Done):
+            if isinstance(running.request, (protocol.Create, protocol.Open)):
+                self._open.add(running.request.portrait)
+            running.reply_arrays.update(numpy_arrays(event.arrays))
+            self._advance(tasks.Reply(event.fields, running.reply_arrays))
+        elif isinstance(event, protocol.Error):
+            self._fail(errors.PortraitError(event.message, event.hint, event.kind), event.trace)
+
+    def _advance(self, reply: tasks.Reply | None) -> None:
+        """Give the task its reply and send what it asks for next."""
+        running = self._running
+        assert running is not None
+        try:
+            step = next(running.task) if reply is None else running.task.send(reply)
+        except StopIteration as finished:
+            self._running = None
+            self.status = Status()
+            try:
+                running.on_result(finished.value)
+            except errors.PortraitError as error:
+                self._fail(error)
+            return
+        except errors.PortraitError as error:
+            self._fail(error)
+            return
+        running.label, running.reply_arrays = step.label, {}
+        self.status.stage, self.status.fraction = step.label, 0.0
+        self._send(step.request)
+
+    def _stopped(self, event: Stopped) -> None:
+        running, greeting = self._running, bool(self._hello_id)
+        self._process = None
+        self._hello_id = 0
+        self._open.clear()
+        self.about = {}
+        if event.asked and running is not None:
+            self._fail(errors.PortraitError("Cancelled.", kind="cancelled"))
+        elif running is not None:
+            doing = (running.label or "starting").lower()
+            self._fail(_broken_start(event) if greeting else _broken_work(event, doing), "\n".join(event.log))
+        elif not event.asked:
+            self._fail(_broken_work(event, "waiting"), "\n".join(event.log))
+
+    def _fail(self, error: errors.PortraitError, details: str = "") -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.task.close()
+        title = running.title if running else self.status.title
+        if error.kind == "cancelled":
+            self.status = Status("notice", title, message=f"{title}: cancelled. The scene is unchanged.", kind=error.kind)
+            return
+        log = "\n".join(self.log)
+        report = "\n".join(part for part in (f"{title}: {error.message}", error.hint, details, log) if part)
+        self.status = Status("error", title, message=error.message, hint=error.hint, kind=error.kind, report=report)
+
+
+def numpy_arrays(arrays: protocol.Arrays) -> dict[str, np.ndarray]:
+    """Return the arrays of a message as numpy sees them (read-only views)."""
+    return {name: np.frombuffer(a.data, "<" + a.dtype).reshape(a.shape) for name, a in arrays.items()}
+
+
+def _broken_start(event: Stopped) -> errors.PortraitError:
+    """Say why a worker never said hello; the usual reason is a Python without torch."""
+    missing = re.search(r"No module named '([^']+)'", "\n".join(event.log))
+    if missing:
+        name = missing[1].split(".")[0]
+        return errors.PortraitError(
+            f"That Python has no {name} (tried: `import {name}`: {missing[0]}).",
+            "Choose the Python that has PyTorch in the add-on's preferences.",
+            kind="engine",
+        )
+    last = f' Its last words: "{event.log[-1]}".' if event.log else ""
+    return errors.PortraitError(
+        f"The engine did not start ({event.reason}).{last}",
+        "Choose a Python 3.11 or 3.12 with PyTorch in the add-on's preferences, and press Test there.",
+        kind="engine",
+    )
+
+
+def _broken_work(event: Stopped, doing: str) -> errors.PortraitError:
+    return errors.PortraitError(
+        f"The engine stopped ({event.reason}) while {doing}.",
+        "The scene is unchanged; try again, the engine starts anew.",
+        kind="worker",
+    )

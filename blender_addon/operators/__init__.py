@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the buttons do. Operators read properties and start tasks; what comes back is applied by `scene/`."""
+
+import bpy
+
+from . import animate, create, engine, picture
+
+CLASSES = (*create.CLASSES, *picture.CLASSES, *animate.CLASSES, *engine.CLASSES)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

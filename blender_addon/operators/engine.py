@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The engine itself: test, cancel, stop, dismiss what it said, copy its report."""
+
+from typing import Any
+
+import bpy
+
+from .. import preferences, session, tasks
+from . import common
+
+
+class PORTRAIT_OT_test_engine(bpy.types.Operator):
+    """Start the engine with these preferences and ask it what it has"""
+
+    bl_idname = "portrait.test_engine"
+    bl_label = "Test"
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        return common.engine_is_free(cls)
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        engine = session.engine()
+
+        def show(fields: dict[str, Any]) -> None:
+            about = engine.about
+            engine.notice(
+                f"The engine works: Python {about.get('python')}, PyTorch {about.get('torch')}, "
+                f"{about.get('device_name') or about.get('device')}, {len(fields.get('models', []))} model(s)."
+            )
+
+        # A test starts from nothing, so that it finds what a first start would find.
+        engine.stop()
+        session.start("Test Engine", tasks.test(), show)
+        return common.finished(self)
+
+
+class PORTRAIT_OT_cancel(bpy.types.Operator):
+    """Stop what the engine is doing; the scene stays as it is"""
+
+    bl_idname = "portrait.cancel"
+    bl_label = "Cancel"
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        return session.engine().busy
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        session.engine().cancel()
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_stop_engine(bpy.types.Operator):
+    """End the engine and free its memory; it starts again when it is needed"""
+
+    bl_idname = "portrait.stop_engine"
+    bl_label = "Stop Engine"
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        if session.engine().pid is None:
+            cls.poll_message_set("The engine is not running")
+            return False
+        return True
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        session.engine().stop()
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_dismiss(bpy.types.Operator):
+    """Clear this message"""
+
+    bl_idname = "portrait.dismiss"
+    bl_label = "Dismiss"
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        session.engine().dismiss()
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_copy_report(bpy.types.Operator):
+    """Copy the whole error, with the engine's last lines, to the clipboard"""
+
+    bl_idname = "portrait.copy_report"
+    bl_label = "Copy Report"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        engine = session.engine()
+        context.window_manager.clipboard = engine.status.report or "\n".join(engine.log)
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_preferences(bpy.types.Operator):
+    """Open the add-on's preferences"""
+
+    bl_idname = "portrait.preferences"
+    bl_label = "Preferences"
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        bpy.ops.preferences.addon_show(module=preferences.PortraitPreferences.bl_idname)
+        return {"FINISHED"}
+
+
+CLASSES = (
+    PORTRAIT_OT_test_engine,
+    PORTRAIT_OT_cancel,
+    PORTRAIT_OT_stop_engine,
+    PORTRAIT_OT_dismiss,
+    PORTRAIT_OT_copy_report,
+    PORTRAIT_OT_preferences,
+)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Picture and surface of a portrait that is in the scene: draw again, extract again, show."""
+
+import bpy
+from bpy.props import EnumProperty
+
+from .. import sentences, session, tasks
+from ..neural_core import errors
+from ..scene import camera, find, lights, portrait
+from . import common
+
+
+def _target(uuid: str) -> bpy.types.Object:
+    """Return the root of the portrait that a result belongs to; the user may have deleted it meanwhile."""
+    root = find.by_uuid(bpy.context.scene, uuid)
+    if root is None:
+        raise errors.UsageError("The portrait was deleted while the engine worked.", "The result was dropped.")
+    return root
+
+
+class PORTRAIT_OT_update_picture(bpy.types.Operator):
+    """Let the network draw the portrait from the scene's camera, and show it on the portrait's card"""
+
+    bl_idname = "portrait.update_picture"
+    bl_label = "Draw from Scene Camera"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return common.has_portrait(cls, context) and common.engine_is_free(cls)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        root, scene = find.current(context), context.scene
+        try:
+            if scene.camera is None:
+                raise sentences.no_camera()
+            context.view_layer.update()
+            label = camera.read(scene.camera, root, scene)
+            kept = common.kept(root)
+        except errors.PortraitError as error:
+            return common.refused(self, error)
+        camera_name = scene.camera.name
+
+        def apply(picture: tasks.Picture) -> None:
+            target, camera_object = _target(kept.identifier), bpy.data.objects.get(camera_name)
+            if camera_object is None:
+                raise errors.UsageError("The camera was deleted while the engine worked.", "The result was dropped.")
+            portrait.replace_picture(target, camera_object, picture)
+
+        session.start("Draw Picture", tasks.picture(kept, label, scene.portrait.size), apply)
+        return common.finished(self)
+
+
+class PORTRAIT_OT_update_mesh(bpy.types.Operator):
+    """Extract the portrait's surface anew with the mesh detail above, and bind it to the rig"""
+
+    bl_idname = "portrait.update_mesh"
+    bl_label = "Update Mesh"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return common.has_portrait(cls, context) and common.engine_is_free(cls)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            kept = common.kept(find.current(context))
+        except errors.PortraitError as error:
+            return common.refused(self, error)
+
+        def apply(surface: tasks.Surface) -> None:
+            portrait.replace_surface(_target(kept.identifier), surface)
+
+        session.start("Update Mesh", tasks.surface(kept, context.scene.portrait.detail), apply)
+        return common.finished(self)
+
+
+class PORTRAIT_OT_show(bpy.types.Operator):
+    """Show the surface, the network's picture, or both side by side"""
+
+    bl_idname = "portrait.show"
+    bl_label = "Show"
+    bl_options = {"REGISTER", "UNDO"}
+
+    what: EnumProperty(
+        items=[
+            ("MESH", "Mesh", "Only the head in three dimensions"),
+            ("PICTURE", "Picture", "Only the network's picture, before its camera at the head's depth"),
+            ("BOTH", "Both", "The head, and the picture beside it"),
+        ],
+        default="BOTH",
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return common.has_portrait(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        portrait.show(find.current(context), self.what)
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_look_through_camera(bpy.types.Operator):
+    """Make the portrait's own camera the scene's camera and look through it"""
+
+    bl_idname = "portrait.look_through_camera"
+    bl_label = "Look through Its Camera"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if find.part(find.current(context), "CAMERA") is None:
+            cls.poll_message_set("No portrait with a camera is selected")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.scene.camera = find.part(find.current(context), "CAMERA")
+        if context.space_data is not None and context.space_data.type == "VIEW_3D":
+            context.space_data.region_3d.view_perspective = "CAMERA"
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_use_standard_view(bpy.types.Operator):
+    """Show colours as the network made them (view transform Standard)"""
+
+    bl_idname = "portrait.use_standard_view"
+    bl_label = "Use Standard"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        lights.use_standard_view(context.scene)
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_show_colours(bpy.types.Operator):
+    """Switch this view to Material Preview, which shows the portrait's colours"""
+
+    bl_idname = "portrait.show_colours"
+    bl_label = "Show Colours"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.space_data is not None and context.space_data.type == "VIEW_3D"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.space_data.shading.type = "MATERIAL"
+        return {"FINISHED"}
+
+
+CLASSES = (
+    PORTRAIT_OT_update_picture,
+    PORTRAIT_OT_update_mesh,
+    PORTRAIT_OT_show,
+    PORTRAIT_OT_look_through_camera,
+    PORTRAIT_OT_use_standard_view,
+    PORTRAIT_OT_show_colours,
+)

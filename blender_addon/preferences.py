@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Preferences: which Python runs the engine, where models lie, on what device; and a button that tests it."""
+
+import os
+
+import bpy
+from bpy.props import EnumProperty, StringProperty
+
+from . import sentences
+from .worker_client import WorkerSettings
+
+PYTHON_VARIABLE = "NEURAL_PORTRAIT_PYTHON"
+MODELS_VARIABLE = "NEURAL_PORTRAIT_MODELS"
+
+
+class PortraitPreferences(bpy.types.AddonPreferences):
+    """Preferences of the add-on."""
+
+    bl_idname = __package__
+
+    python: StringProperty(
+        name="Engine's Python",
+        description="A Python 3.11 or 3.12 with PyTorch, for example of a virtual environment",
+        subtype="FILE_PATH",
+    )
+    models_folder: StringProperty(
+        name="Models folder", description="Where more models lie (.safetensors)", subtype="DIR_PATH"
+    )
+    device: EnumProperty(
+        name="Device",
+        description="What the engine computes on",
+        items=[
+            ("auto", "Automatic", "The GPU if there is one"),
+            ("cpu", "CPU", "The processor"),
+            ("cuda", "GPU", "An NVIDIA GPU (CUDA)"),
+        ],
+        default="auto",
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        from . import panels
+
+        layout = self.layout
+        layout.use_property_split = True
+        column = layout.column()
+        from_environment = os.environ.get(PYTHON_VARIABLE)
+        if from_environment:
+            column.label(text=f"{PYTHON_VARIABLE} is set and used: {from_environment}", icon="INFO")
+        row = column.row()
+        row.enabled = not from_environment
+        row.prop(self, "python")
+        column.prop(self, "models_folder")
+        column.prop(self, "device")
+        column.operator("portrait.test_engine", icon="CHECKMARK")
+        panels.draw_status(layout)
+
+
+def _stored() -> PortraitPreferences | None:
+    addon = bpy.context.preferences.addons.get(__package__)
+    return addon.preferences if addon else None
+
+
+def worker_settings() -> WorkerSettings:
+    """Return what the preferences and the environment say; `python` is "" where nothing is set."""
+    stored = _stored()
+    python = os.environ.get(PYTHON_VARIABLE) or (bpy.path.abspath(stored.python) if stored else "")
+    folder = bpy.path.abspath(stored.models_folder) if stored and stored.models_folder else ""
+    return WorkerSettings(
+        python, folder or os.environ.get(MODELS_VARIABLE, ""), stored.device if stored else "auto"
+    )
+
+
+def required_worker_settings() -> WorkerSettings:
+    """Return the same, or raise the sentence that says what is missing."""
+    settings = worker_settings()
+    if not settings.python:
+        raise sentences.engine_missing()
+    return settings
+
+
+CLASSES = (PortraitPreferences,)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

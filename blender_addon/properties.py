@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the panel edits for new work (on the scene), and what a portrait remembers of itself (on its objects)."""
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    EnumProperty,
+    FloatProperty,
+    FloatVectorProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+from . import model_list, preferences
+from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE
+
+
+def _search_models(_self: bpy.types.ID, _context: bpy.types.Context, text: str) -> list[str]:
+    folder = preferences.worker_settings().models_folder
+    return [name for name in model_list.names(folder) if text.lower() in name.lower()]
+
+
+class PortraitSettings(bpy.types.PropertyGroup):
+    """Settings of the panel, kept with the scene."""
+
+    model: StringProperty(
+        name="Model",
+        description="The weights that portraits are made with",
+        default=DEFAULT_MODEL,
+        search=_search_models,
+    )
+    seed: IntProperty(
+        name="Seed", description="Which person: the same seed always gives the same face", default=7, min=0, max=SEED_LIMIT
+    )
+    truncation: FloatProperty(
+        name="Truncation",
+        description="0 is the average person, 1 the full variety; less is safer",
+        default=0.7,
+        min=0.0,
+        max=2.0,
+        soft_max=1.0,
+    )
+    make_rig: BoolProperty(
+        name="Rig and head", description="Make the armature with 52 expression sliders and the plain head", default=True
+    )
+    make_plane: BoolProperty(
+        name="Image plane", description="Make a card with the network's own picture", default=True
+    )
+    make_mesh: BoolProperty(
+        name="Surface mesh", description="Make the coloured surface of the portrait, bound to the rig", default=True
+    )
+    detail: IntProperty(
+        name="Mesh detail",
+        description="Grid cells along a side of the model's box: more is finer and slower",
+        default=128,
+        min=DETAIL_RANGE[0],
+        max=DETAIL_RANGE[1],
+    )
+    size: IntProperty(
+        name="Picture size",
+        description="Side of the network's picture in pixels",
+        default=512,
+        min=SIZE_RANGE[0],
+        max=SIZE_RANGE[1],
+    )
+    search: StringProperty(
+        name="Search", description="Show only the sliders with these words", options={"TEXTEDIT_UPDATE"}
+    )
+
+
+class PortraitIdentity(bpy.types.PropertyGroup):
+    """What an object is in its portrait; the rig (or, without one, the root) also says who the person is."""
+
+    role: EnumProperty(
+        items=[
+            (role, role.title(), "")
+            for role in ("NONE", "ROOT", "RIG", "DRIVER", "SURFACE", "PLANE", "CAMERA")
+        ],
+        default="NONE",
+    )
+    uuid: StringProperty(name="Identifier", description="Name of this portrait between Blender and the engine")
+    version: StringProperty(name="Version", description="Version of Neural Portrait that made it")
+    model: StringProperty(name="Model", description="The weights that it was made with")
+    model_hash: StringProperty(name="Model hash")
+    system: StringProperty(name="System")
+    licence: StringProperty(name="Licence", description="Licence of the weights")
+    use: StringProperty(name="Use", description="What the licence of the weights allows")
+    seed: IntProperty(name="Seed")
+    truncation: FloatProperty(name="Truncation")
+    file: PointerProperty(
+        name="Portrait file", description="The portrait itself, as text, for the engine", type=bpy.types.Text
+    )
+    picture_camera: FloatVectorProperty(name="Camera of the picture", size=25)
+
+
+CLASSES = (PortraitSettings, PortraitIdentity)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.portrait = PointerProperty(type=PortraitSettings)
+    bpy.types.Object.portrait = PointerProperty(type=PortraitIdentity)
+
+
+def unregister() -> None:
+    del bpy.types.Object.portrait
+    del bpy.types.Scene.portrait
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

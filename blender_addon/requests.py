@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the panel or a job says -> messages of the protocol. Pure: no Blender, no numpy.
+
+Requests are made with id 0; the engine numbers them when it sends them.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+
+from .neural_core import errors, protocol
+
+DEFAULT_MODEL = "default-eg3d"
+SEED_LIMIT = 2**31 - 1
+DETAIL_RANGE = (32, 512)
+SIZE_RANGE = (16, 2048)
+
+
+def new_identifier() -> str:
+    """Return a fresh name for a portrait, unique over files and sessions."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class CreateChoice:
+    """What Create is asked to make."""
+
+    model: str = DEFAULT_MODEL
+    seed: int = 7
+    truncation: float = 0.7
+    make_rig: bool = True
+    make_plane: bool = True
+    make_mesh: bool = True
+    detail: int = 128
+    """Grid cells along a side of the model's box, for the surface."""
+    size: int = 512
+    """Side of the network's picture, pixels."""
+    identifier: str = field(default_factory=new_identifier)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what no worker could do."""
+        if not 0 <= self.seed <= SEED_LIMIT:
+            raise errors.UsageError(f"The seed {self.seed} is not in 0 .. {SEED_LIMIT}.")
+        if not 0.0 <= self.truncation <= 2.0:
+            raise errors.UsageError(f"The truncation {self.truncation:g} is not in 0 .. 2.")
+        if not DETAIL_RANGE[0] <= self.detail <= DETAIL_RANGE[1]:
+            raise errors.UsageError(f"The mesh detail {self.detail} is not in {DETAIL_RANGE[0]} .. {DETAIL_RANGE[1]}.")
+        if not SIZE_RANGE[0] <= self.size <= SIZE_RANGE[1]:
+            raise errors.UsageError(f"The picture size {self.size} is not in {SIZE_RANGE[0]} .. {SIZE_RANGE[1]}.")
+        if not (self.make_rig or self.make_plane or self.make_mesh):
+            raise errors.UsageError("Nothing is to be made.", "Switch on rig, image plane or mesh.")
+
+
+def create(choice: CreateChoice) -> protocol.Create:
+    """Return the request that makes a portrait."""
+    return protocol.Create(0, choice.model, choice.seed, choice.truncation, choice.identifier)
+
+
+def open_portrait(identifier: str, data: bytes) -> protocol.Open:
+    """Return the request that gives a stored portrait back to the worker."""
+    return protocol.Open(0, identifier, {"file": protocol.RawArray("u1", (len(data),), data)})
+
+
+def render(identifier: str, camera: tuple[float, ...], size: int, quality: str) -> protocol.Render:
+    """Return the request for a picture from a camera label in head space."""
+    return protocol.Render(0, identifier, tuple(float(number) for number in camera), size, quality)
+
+
+def mesh(identifier: str, detail: int) -> protocol.Mesh:
+    """Return the request for the surface."""
+    return protocol.Mesh(0, identifier, detail)

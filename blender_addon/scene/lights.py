@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two soft lights for a scene without any, and the view transform that leaves the network's colours alone."""
+
+from __future__ import annotations
+
+import bpy
+from mathutils import Matrix, Vector
+
+# Name, place in the root's space (metres; the face looks along +Z), power in watts, side of the light in metres.
+_LIGHTS = (
+    ("Portrait key light", (-0.9, 0.7, 1.4), 22.0, 0.9),
+    ("Portrait fill light", (1.2, 0.2, 1.0), 9.0, 1.2),
+)
+
+
+def ensure(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
+    """Add key and fill light before the face of `root`, unless the scene has a light of its own."""
+    if any(ob.type == "LIGHT" for ob in scene.objects):
+        return
+    collection = root.users_collection[0]
+    for name, place, watts, side in _LIGHTS:
+        light = bpy.data.lights.new(name, "AREA")
+        light.energy, light.size = watts, side
+        ob = bpy.data.objects.new(name, light)
+        collection.objects.link(ob)
+        ob.parent = root
+        aim = (-Vector(place)).to_track_quat("-Z", "Y").to_matrix().to_4x4()
+        ob.matrix_local = Matrix.Translation(place) @ aim
+
+
+def keeps_colours(scene: bpy.types.Scene) -> bool:
+    """Return whether the view transform shows the network's colours as they are."""
+    return scene.view_settings.view_transform == "Standard"
+
+
+def use_standard_view(scene: bpy.types.Scene) -> None:
+    """Show colours as they are."""
+    scene.view_settings.view_transform = "Standard"

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A created portrait becomes one collection: root, rig, plain head, surface, camera and card.
+
+Units and axes: everything under the root is in head space; the root carries the quarter turn that makes Y-up upright in
+Blender, and is what users move.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+
+import bpy
+
+from ..neural_core import __version__, errors
+from ..tasks import Created, Picture, Portrait, Surface
+from . import camera, find, image_plane, lights, materials, mesh, rig
+
+_PORTRAIT_FIELDS = ("model", "model_hash", "system", "licence", "use", "seed", "truncation")
+
+
+def build(scene: bpy.types.Scene, created: Created) -> bpy.types.Object:
+    """Bring a created portrait into the scene at the 3D cursor and return its root."""
+    portrait, choice = created.portrait, created.choice
+    collection = bpy.data.collections.new(f"Portrait {choice.seed}")
+    scene.collection.children.link(collection)
+    name = collection.name
+    root = _add(collection, bpy.data.objects.new(name, None), "ROOT")
+    root.empty_display_size = 0.05
+    root.rotation_euler = (math.pi / 2, 0.0, 0.0)
+    root.location = scene.cursor.location
+    armature = _build_rig(collection, name, root, portrait) if choice.make_rig else None
+    _remember(armature or root, name, created)
+    own_camera = _build_camera(scene, collection, name, root, tuple(portrait.fields["camera"]))
+    if created.surface is not None:
+        build_surface(collection, name, root, created.surface)
+    if created.picture is not None:
+        _build_plane(collection, name, own_camera, created.picture)
+    show(root, "BOTH" if created.surface is not None else "PICTURE")
+    lights.ensure(scene, root)
+    _select(root)
+    return root
+
+
+def build_surface(
+    collection: bpy.types.Collection, name: str, root: bpy.types.Object, surface: Surface
+) -> bpy.types.Object:
+    """Add the coloured surface, bound to the rig if there is one: it then follows every slider and bone.
+
+    Weights and actions are read from the plain head of the scene, so edits that a user made to it carry over.
+    """
+    data = mesh.from_arrays(f"{name} surface", surface.vertices, surface.faces)
+    mesh.set_colours(data, surface.colours)
+    data.materials.append(materials.vertex_colours(f"{name} surface", surface.colours))
+    ob = _add(collection, bpy.data.objects.new(f"{name} surface", data), "SURFACE")
+    armature, driver = find.part(root, "RIG"), find.part(root, "DRIVER")
+    if armature is None or driver is None:
+        ob.parent = root
+        return ob
+    names, weights = mesh.read_weights(driver)
+    mesh.set_weights(ob, names, mesh.transfer(weights, surface.bind_index, surface.bind_weight))
+    deltas = {
+        action: mesh.transfer(delta, surface.bind_index, surface.bind_weight)
+        for action, delta in mesh.read_shape_keys(driver).items()
+    }
+    mesh.add_shape_keys(ob, surface.vertices, deltas, rig.HARD_RANGE)
+    rig.drive_shape_keys(ob, armature, list(deltas))
+    rig.bind(ob, armature)
+    armature.update_tag()  # else drivers added now stay unseen until the file is loaded again
+    return ob
+
+
+def replace_surface(root: bpy.types.Object, surface: Surface) -> bpy.types.Object:
+    """Put a new surface in the place of the portrait's old one, if there was one."""
+    old = find.part(root, "SURFACE")
+    if old is not None:
+        data = old.data
+        bpy.data.objects.remove(old)
+        bpy.data.meshes.remove(data)
+    collection = root.users_collection[0]
+    ob = build_surface(collection, collection.name, root, surface)
+    show(root, "BOTH")
+    return ob
+
+
+def replace_picture(root: bpy.types.Object, camera_object: bpy.types.Object, picture: Picture) -> bpy.types.Object:
+    """Show a new picture on the portrait's card, before the camera that it was drawn for."""
+    plane = find.part(root, "PLANE")
+    if plane is None:
+        collection = root.users_collection[0]
+        plane = _build_plane(collection, collection.name, camera_object, picture)
+    else:
+        image_plane.set_pixels(image_plane.image_of(plane), picture.pixels)
+        plane.portrait.picture_camera = picture.camera
+    if plane.parent is not None and plane.parent.type == "CAMERA":
+        image_plane.place_before_camera(plane, camera_object, picture.camera)
+    else:
+        image_plane.place_beside_head(plane, root, picture.camera)
+    return plane
+
+
+def show(root: bpy.types.Object, what: str) -> None:
+    """Show MESH (no card), PICTURE (the card before its camera, no head) or BOTH (the card beside the head)."""
+    plane, surface, driver = (find.part(root, role) for role in ("PLANE", "SURFACE", "DRIVER"))
+    if plane is not None:
+        label = tuple(plane.portrait.picture_camera)
+        camera_object = _camera_of(root, plane)
+        if what == "PICTURE" and camera_object is not None:
+            image_plane.place_before_camera(plane, camera_object, label)
+        else:
+            image_plane.place_beside_head(plane, root, label)
+        _set_visible(plane, what != "MESH")
+    head = surface or driver
+    for ob in (surface, driver):
+        if ob is not None:
+            _set_visible(ob, ob is head and (what != "PICTURE" or plane is None))
+
+
+def _camera_of(root: bpy.types.Object, plane: bpy.types.Object) -> bpy.types.Object | None:
+    """Return the camera that the card stands before, else the portrait's own."""
+    before = plane.parent
+    return before if before is not None and before.type == "CAMERA" else find.part(root, "CAMERA")
+
+
+def kept_bytes(root: bpy.types.Object) -> bytes:
+    """Return the .portrait file that the .blend keeps.
+
+    Raises:
+        InputError: if the text was removed or edited.
+    """
+    identity = find.identity_of(root)
+    try:
+        if identity is None or identity.file is None:
+            raise ValueError
+        return base64.b64decode(identity.file.as_string(), validate=False)
+    except ValueError as error:
+        raise errors.InputError(
+            f'The data of "{root.name}" is missing in this .blend.', "Create the portrait again from its seed."
+        ) from error
+
+
+def _build_rig(
+    collection: bpy.types.Collection, name: str, root: bpy.types.Object, portrait: Portrait
+) -> bpy.types.Object:
+    arrays, actions = portrait.arrays, list(portrait.fields["action_names"])
+    joints = list(portrait.fields["joint_names"])
+    armature = rig.make_armature(f"{name} rig", collection, joints, arrays["rig/joints"], arrays["rig/parents"])
+    armature.portrait.role = "RIG"
+    armature.parent = root
+    rig.add_expression_properties(armature, actions)
+    vertices = arrays["rig/vertices"]
+    data = mesh.from_arrays(f"{name} driver", vertices, arrays["rig/faces"])
+    mesh.set_uv(data, arrays["rig/uv"], arrays["rig/uv_faces"])
+    data.materials.append(materials.plain_skin(f"{name} driver"))
+    driver = _add(collection, bpy.data.objects.new(f"{name} driver", data), "DRIVER")
+    mesh.set_weights(driver, joints, arrays["rig/weights"])
+    mesh.add_shape_keys(
+        driver, vertices, dict(zip(actions, arrays["rig/actions"], strict=True)), rig.HARD_RANGE
+    )
+    rig.drive_shape_keys(driver, armature, actions)
+    rig.bind(driver, armature)
+    armature.update_tag()
+    return armature
+
+
+def _build_camera(
+    scene: bpy.types.Scene,
+    collection: bpy.types.Collection,
+    name: str,
+    root: bpy.types.Object,
+    label: tuple[float, ...],
+) -> bpy.types.Object:
+    ob = _add(collection, bpy.data.objects.new(f"{name} camera", bpy.data.cameras.new(f"{name} camera")), "CAMERA")
+    ob.parent = root
+    ob.data.display_size = 0.05
+    camera.write(ob, label)
+    if scene.camera is None:
+        scene.camera = ob
+    return ob
+
+
+def _build_plane(
+    collection: bpy.types.Collection, name: str, own_camera: bpy.types.Object, picture: Picture
+) -> bpy.types.Object:
+    image = image_plane.make_image(f"{name} picture", picture.pixels)
+    plane = image_plane.make(f"{name} picture", collection, image)
+    plane.portrait.role = "PLANE"
+    plane.portrait.picture_camera = picture.camera
+    image_plane.place_before_camera(plane, own_camera, picture.camera)
+    return plane
+
+
+def _remember(holder: bpy.types.Object, name: str, created: Created) -> None:
+    identity, fields = holder.portrait, created.portrait.fields
+    identity.uuid = created.choice.identifier
+    identity.version = __version__
+    for field in _PORTRAIT_FIELDS:
+        setattr(identity, field, fields[field])
+    text = bpy.data.texts.new(f"{name}.portrait")
+    text.write(base64.encodebytes(created.portrait.arrays["portrait"].tobytes()).decode("ascii"))
+    identity.file = text
+
+
+def _add(collection: bpy.types.Collection, ob: bpy.types.Object, role: str) -> bpy.types.Object:
+    collection.objects.link(ob)
+    ob.portrait.role = role
+    return ob
+
+
+def _set_visible(ob: bpy.types.Object, visible: bool) -> None:
+    ob.hide_viewport = False
+    ob.hide_render = not visible
+    ob.hide_set(not visible)
+
+
+def _select(root: bpy.types.Object) -> None:
+    """Select the head and make the rig active, so that its sliders show and "frame selected" finds it."""
+    layer = bpy.context.view_layer
+    for ob in layer.objects.selected:
+        ob.select_set(False)
+    head = find.part(root, "SURFACE") or find.part(root, "DRIVER") or find.part(root, "PLANE")
+    active = find.part(root, "RIG") or head
+    for ob in {head, active} - {None}:
+        ob.select_set(True)
+    layer.objects.active = active

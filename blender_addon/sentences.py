@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the user reads when something is missing or does not fit. One place, so that each sentence has a test. Pure."""
+
+from __future__ import annotations
+
+from .neural_core.errors import ModelError, PortraitError, UsageError
+
+
+def engine_missing() -> PortraitError:
+    """No interpreter is set."""
+    return PortraitError(
+        "Neural Portrait needs its engine, a Python 3.11 or 3.12 with PyTorch.",
+        "Choose that Python in the add-on's preferences, or set NEURAL_PORTRAIT_PYTHON.",
+        kind="engine",
+    )
+
+
+def model_missing(model: str, model_hash: str) -> ModelError:
+    """A portrait of the scene was made with weights that are not here."""
+    return ModelError(
+        f'This portrait was made with "{model}" (hash {model_hash[:8]}...), which is not in your model folder.',
+        "Put that model into the folder named in the preferences. Rig, keys and mesh work without it.",
+    )
+
+
+def newer_version(theirs: str, ours: str) -> UsageError:
+    """A portrait of the scene was made by a later release."""
+    return UsageError(
+        f"Made by a newer Neural Portrait ({theirs}); this is {ours}: sliders still work, pictures will not update."
+    )
+
+
+def no_portrait() -> UsageError:
+    """A button needs a portrait and none is selected."""
+    return UsageError("No portrait is selected.", "Select any object of a portrait.")
+
+
+def no_camera() -> UsageError:
+    """The scene has no camera to draw from."""
+    return UsageError("The scene has no camera.", "Make a camera the scene's camera (Ctrl+Numpad 0).")
+
+
+NUMPY_MISSING = "This Blender lacks numpy: install python3-numpy."
+
+NON_COMMERCIAL = "Made with a non-commercial model: portraits carry that limit."
+
+
+def view_transform(name: str) -> str:
+    """Return the hint for a scene that shows other colours than the network made."""
+    return f"{name} changes the portrait's colours"
+
+
+def out_of_memory_retry(size: int) -> int:
+    """Return the next smaller picture size to offer after the engine ran out of memory."""
+    return max(64, size // 2)
+
+
+def is_newer(theirs: str, ours: str) -> bool:
+    """Return whether version `theirs` is later than `ours`; numbers separated by dots."""
+
+    def numbers(version: str) -> tuple[int, ...]:
+        return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+    return numbers(theirs) > numbers(ours)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one engine of a running Blender, and the timer that feeds it. Only here does the engine meet bpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import bpy
+
+from . import preferences, tasks
+from .engine import Engine
+
+PUMP_S = 0.05
+
+# Blender has one add-on registry, so there is one engine: made by register(), dropped by unregister().
+_engine: Engine | None = None
+
+
+def engine() -> Engine:
+    """Return the engine of this session."""
+    assert _engine is not None, "the add-on is not registered"
+    return _engine
+
+
+def start(title: str, task: tasks.Task, apply: Callable[[Any], None]) -> None:
+    """Run a task; `apply` gets the result and changes the scene, as one undo step called `title`.
+
+    Returns at once in the window, where a timer does the rest. In the background, where no timer ever runs, returns
+    when it is done.
+    """
+
+    def apply_as_one_step(result: Any) -> None:
+        apply(result)
+        _undo_push(title)
+
+    engine().start(title, task, apply_as_one_step)
+    if bpy.app.background:
+        while engine().step(PUMP_S):
+            pass
+    elif not bpy.app.timers.is_registered(_pump):
+        bpy.app.timers.register(_pump, persistent=True)
+
+
+def redraw() -> None:
+    """Draw the side panels and the preferences anew."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in {"VIEW_3D", "PREFERENCES"}:
+                area.tag_redraw()
+
+
+def view3d() -> dict[str, Any] | None:
+    """Return the context override of the first 3D view, None where there is no window."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                region = next(region for region in area.regions if region.type == "WINDOW")
+                return {"window": window, "area": area, "region": region}
+    return None
+
+
+def _pump() -> float | None:
+    if _engine is None:
+        return None
+    busy = _engine.step()
+    redraw()
+    return PUMP_S if busy else None
+
+
+def _undo_push(title: str) -> None:
+    override = None if bpy.app.background else view3d()
+    if override is None:
+        bpy.ops.ed.undo_push(message=title)
+        return
+    # Without this step the next undo of the user would delete what the timer made.
+    with bpy.context.temp_override(**override):
+        bpy.ops.ed.undo_push(message=title)
+
+
+@bpy.app.handlers.persistent
+def _before_load(*_: object) -> None:
+    """Another file is opened: what is being made belongs to the old one."""
+    if _engine is not None and _engine.busy:
+        _engine.stop()
+
+
+def register() -> None:
+    global _engine
+    _engine = Engine(preferences.required_worker_settings)
+    bpy.app.handlers.load_pre.append(_before_load)
+
+
+def unregister() -> None:
+    global _engine
+    bpy.app.handlers.load_pre.remove(_before_load)
+    if bpy.app.timers.is_registered(_pump):
+        bpy.app.timers.unregister(_pump)
+    if _engine is not None:
+        _engine.stop()
+    _engine = None

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a press of a button asks of the worker, as generators: yield a step, get its reply, return the result.
+
+The same generator runs from a timer in the window and in a plain loop in the background; it touches no Blender data, so
+stopping it at any moment leaves the scene as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from . import requests
+from .neural_core import errors, protocol
+
+
+@dataclass(frozen=True)
+class Step:
+    """One request, and what the progress bar says meanwhile."""
+
+    label: str
+    request: protocol.Message
+
+
+@dataclass(frozen=True)
+class Reply:
+    """Everything that a request was answered with."""
+
+    fields: dict[str, Any]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+Task = Generator[Step, Reply, Any]
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A created portrait as the worker describes it: facts, and arrays in head space."""
+
+    identifier: str
+    fields: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The network's picture [h, w, 4] uint8, sRGB, straight alpha, first row on top, and its camera label."""
+
+    pixels: np.ndarray
+    camera: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A coloured surface in head space, bound to the rig's mesh."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    colours: np.ndarray
+    bind_index: np.ndarray
+    bind_weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class Created:
+    """All that one press of Create brings back."""
+
+    choice: requests.CreateChoice
+    portrait: Portrait
+    picture: Picture | None
+    surface: Surface | None
+
+
+def create(choice: requests.CreateChoice) -> Task:
+    """Make a portrait, its picture from the creation camera and its surface, as far as they are wanted."""
+    reply = yield Step("Creating the portrait", requests.create(choice))
+    portrait = Portrait(choice.identifier, reply.fields, reply.arrays)
+    picture = surface = None
+    if choice.make_plane:
+        picture = yield from _picture(choice.identifier, tuple(reply.fields["camera"]), choice.size)
+    if choice.make_mesh:
+        surface = yield from _surface(choice.identifier, choice.detail)
+    return Created(choice, portrait, picture, surface)
+
+
+def picture(kept: KeptPortrait, camera: tuple[float, ...], size: int, quality: str = "full") -> Task:
+    """Draw a portrait of the scene from a camera; returns a Picture."""
+    yield from _open(kept)
+    return (yield from _picture(kept.identifier, camera, size, quality))
+
+
+def surface(kept: KeptPortrait, detail: int) -> Task:
+    """Extract the surface of a portrait of the scene; returns a Surface."""
+    yield from _open(kept)
+    return (yield from _surface(kept.identifier, detail))
+
+
+def test() -> Task:
+    """Ask for nothing but the list of models: the engine has then started and answered; returns the fields."""
+    return (yield Step("Testing the engine", protocol.List(0))).fields
+
+
+@dataclass(frozen=True)
+class KeptPortrait:
+    """A portrait as the .blend keeps it: the bytes of its file, and whether the running worker has it already."""
+
+    identifier: str
+    data: bytes
+    is_open: Callable[[str], bool]
+
+
+def _open(kept: KeptPortrait) -> Task:
+    if not kept.is_open(kept.identifier):
+        yield Step("Loading the portrait", requests.open_portrait(kept.identifier, kept.data))
+
+
+def _picture(identifier: str, camera: tuple[float, ...], size: int, quality: str = "full") -> Task:
+    reply = yield Step("Drawing the picture", requests.render(identifier, camera, size, quality))
+    if "image" not in reply.arrays:
+        raise errors.ProtocolError("The engine drew a picture but did not send it.")
+    return Picture(reply.arrays["image"], camera)
+
+
+def _surface(identifier: str, detail: int) -> Task:
+    reply = yield Step("Extracting the surface", requests.mesh(identifier, detail))
+    names = ("vertices", "faces", "colours", "bind_index", "bind_weight")
+    missing = [name for name in names if name not in reply.arrays]
+    if missing:
+        raise errors.ProtocolError(f"The engine's surface lacks {', '.join(missing)}.")
+    return Surface(*(reply.arrays[name] for name in names))

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker without networks: speaks the protocol and answers with an egg that has a jaw.
+
+Tests stage the add-on and put this file in the place of its `run_worker.py`, so that the add-on starts it exactly as it
+starts the real worker. The name of the model decides how it behaves:
+
+- "default-eg3d": answers at once;  "slow": works for a minute, but obeys cancel;  "deaf": the same without obeying;
+- "dies": says why on stderr and is gone;  "babble": writes nonsense;
+- "missing", "memory": answers an error of that kind.
+"""
+
+import contextlib
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from neural_core import __version__, protocol
+
+RADII = np.array([0.08, 0.12, 0.10], np.float32)  # metres
+JAW_DROP = np.array([0.0, -0.03, -0.01], np.float32)
+JOINTS = ("root", "neck", "head", "jaw", "left_eye", "right_eye")
+PARENTS = (-1, 0, 1, 2, 2, 2)
+SIDES = ("Left", "Right")
+BOTH = (
+    *("eyeBlink", "eyeLookDown", "eyeLookIn", "eyeLookOut", "eyeLookUp", "eyeSquint", "eyeWide"),
+    *("mouthSmile", "mouthFrown", "mouthDimple", "mouthStretch", "mouthPress", "mouthLowerDown", "mouthUpperUp"),
+    *("browDown", "browOuterUp", "cheekSquint", "noseSneer"),
+)
+SINGLE = (
+    *("jawForward", "jawLeft", "jawRight", "jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthLeft"),
+    *("mouthRight", "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "browInnerUp"),
+    *("cheekPuff", "tongueOut"),
+)
+ACTIONS = tuple(stem + side for stem in BOTH for side in SIDES) + SINGLE
+CAMERA = (
+    *(1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 1.35, 0.0, 0.0, 0.0, 1.0),
+    *(4.2647, 0.0, 0.5, 0.0, 4.2647, 0.5, 0.0, 0.0, 1.0),
+)
+
+
+def egg(columns: int, rows: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Return vertices and outward triangles of an ellipsoid: a grid over longitude and latitude, seam left open."""
+    longitude, latitude = np.meshgrid(np.linspace(-np.pi, np.pi, columns), np.linspace(-1.5, 1.5, rows))
+    unit = np.stack(
+        [np.sin(longitude) * np.cos(latitude), np.sin(latitude), np.cos(longitude) * np.cos(latitude)], axis=-1
+    )
+    index = np.arange(rows * columns).reshape(rows, columns)
+    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, 1:], index[1:, :-1]
+    faces = np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)])
+    return (unit.reshape(-1, 3) * RADII * scale).astype(np.float32), faces.astype(np.int32)
+
+
+def jaw_weight(vertices: np.ndarray) -> np.ndarray:
+    """Return 1 at the chin, 0 above the mouth and behind the ears."""
+    below = np.clip((-0.03 - vertices[:, 1]) / 0.04, 0.0, 1.0)
+    front = np.clip((vertices[:, 2] + 0.02) / 0.04, 0.0, 1.0)
+    return (below * front).astype(np.float32)
+
+
+def rig(seed: int) -> dict[str, np.ndarray]:
+    """Return the arrays of Create's answer; the seed makes the egg wider."""
+    vertices, faces = egg(49, 33)
+    vertices[:, 0] *= 1.0 + 0.02 * (seed % 5)
+    jaw = jaw_weight(vertices)
+    weights = np.zeros((len(vertices), len(JOINTS)), np.float32)
+    weights[:, JOINTS.index("jaw")], weights[:, JOINTS.index("head")] = jaw, 1.0 - jaw
+    actions = np.zeros((len(ACTIONS), *vertices.shape), np.float32)
+    for number, name in enumerate(ACTIONS):
+        bump = np.exp(-(((vertices - vertices[number * 20]) / 0.02) ** 2).sum(axis=1, keepdims=True))
+        actions[number] = jaw[:, None] * JAW_DROP if name == "jawOpen" else 0.002 * bump
+    joints = np.array(
+        [[0, -0.2, 0], [0, -0.12, -0.02], [0, -0.05, 0], [0, -0.02, 0.01], [0.03, 0.03, 0.08], [-0.03, 0.03, 0.08]]
+    )
+    return {
+        "shape": np.linspace(-1, 1, 40).astype(np.float32),
+        "portrait": np.frombuffer(b"stub portrait %d" % seed, np.uint8),
+        "rig/vertices": vertices,
+        "rig/faces": faces,
+        "rig/uv": np.stack([vertices[:, 0] * 5 + 0.5, vertices[:, 1] * 4 + 0.5], axis=1).astype(np.float32),
+        "rig/uv_faces": faces,
+        "rig/weights": weights,
+        "rig/joints": joints.astype(np.float32),
+        "rig/parents": np.array(PARENTS, np.int32),
+        "rig/actions": actions,
+    }
+
+
+def surface(seed: int, detail: int) -> dict[str, np.ndarray]:
+    """Return the arrays of Mesh's answer: a slightly larger egg, bound to the four nearest vertices of the rig."""
+    vertices, faces = egg(detail // 2 + 1, detail // 3 + 1, scale=1.02)
+    vertices[:, 0] *= 1.0 + 0.02 * (seed % 5)
+    distance = np.linalg.norm(vertices[:, None] - rig(seed)["rig/vertices"][None], axis=2)
+    index = np.argsort(distance, axis=1)[:, :4]
+    weight = 1.0 / (np.take_along_axis(distance, index, axis=1) + 1e-4)
+    return {
+        "vertices": vertices,
+        "faces": faces,
+        "colours": np.clip(vertices / RADII / 2 + 0.5, 0.0, 1.0).astype(np.float32),
+        "bind_index": index.astype(np.int32),
+        "bind_weight": (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32),
+    }
+
+
+def picture(size: int) -> np.ndarray:
+    """Return [size, size, 4]: red grows to the right, green grows downwards, opaque inside a circle."""
+    ramp = (np.arange(size) + 0.5) / size
+    image = np.zeros((size, size, 4), np.float64)
+    image[..., 0], image[..., 1], image[..., 2] = ramp[None, :], ramp[:, None], 0.25
+    image[..., 3] = np.hypot(ramp[None, :] - 0.5, ramp[:, None] - 0.5) < 0.45
+    return np.rint(image * 255).astype(np.uint8)
+
+
+def raw(arrays: dict[str, np.ndarray]) -> dict[str, protocol.RawArray]:
+    """Return arrays as they travel."""
+    return {name: protocol.RawArray(a.dtype.str[1:], a.shape, a.tobytes()) for name, a in arrays.items()}
+
+
+class Worker:
+    """Reads on one thread, works on another."""
+
+    def __init__(self) -> None:
+        self.out = os.fdopen(os.dup(1), "wb")
+        self.lock = threading.Lock()
+        self.requests: queue.Queue[protocol.Message | None] = queue.Queue()
+        self.cancelled: set[int] = set()
+        self.portraits: dict[str, tuple[str, int]] = {}
+
+    def send(self, message: protocol.Message) -> None:
+        with self.lock:
+            protocol.write(self.out, message)
+
+    def read(self) -> None:
+        while (request := protocol.read(sys.stdin.buffer)) is not None:
+            if isinstance(request, protocol.Cancel):
+                self.cancelled.add(request.target)
+                self.send(protocol.Done(request.id))
+            else:
+                self.requests.put(request)
+        os._exit(0)
+
+    def work(self) -> None:
+        while (request := self.requests.get()) is not None:
+            getattr(self, request.type)(request)
+
+    def hello(self, request: protocol.Hello) -> None:
+        self.send(protocol.Done(request.id, {"version": __version__, "python": "3", "torch": "none", "device": "stub"}))
+
+    def list(self, request: protocol.List) -> None:
+        self.send(protocol.Done(request.id, {"models": [{"name": "default-eg3d"}]}))
+
+    def create(self, request: protocol.Create) -> None:
+        if request.model in ("slow", "deaf"):
+            self.linger(request, obey=request.model == "slow")
+            return
+        if request.model == "dies":
+            print("stub: the sky is falling", file=sys.stderr, flush=True)
+            os._exit(3)
+        if request.model == "babble":
+            with self.lock:
+                self.out.write(b"Hello, I am a print statement.\n" * 9)
+                self.out.flush()
+            time.sleep(60)
+        if request.model in ("missing", "memory"):
+            kind = {"missing": "model", "memory": "memory"}[request.model]
+            self.send(protocol.Error(request.id, kind, f'Stub error of kind "{kind}".', "A hint.", "A trace."))
+            return
+        self.portraits[request.portrait] = (request.model, request.seed)
+        self.send(protocol.Progress(request.id, "mapping", 1, 2))
+        self.created(request.id, request.portrait, request.truncation)
+
+    def open(self, request: protocol.Open) -> None:
+        seed = int(request.arrays["file"].data.split()[-1])
+        self.portraits[request.portrait] = ("default-eg3d", seed)
+        self.created(request.id, request.portrait, 0.7)
+
+    def created(self, number: int, portrait: str, truncation: float) -> None:
+        model, seed = self.portraits[portrait]
+        fields = {
+            "model": model,
+            "model_hash": "0123456789abcdef",
+            "system": "stub",
+            "licence": "CC0-1.0",
+            "licence_url": "",
+            "use": "any",
+            "seed": seed,
+            "truncation": truncation,
+            "camera": list(CAMERA),
+            "joint_names": list(JOINTS),
+            "action_names": list(ACTIONS),
+        }
+        self.send(protocol.Done(number, fields, raw(rig(seed))))
+
+    def render(self, request: protocol.Render) -> None:
+        if self.known(request):
+            self.send(protocol.Image(request.id, raw({"image": picture(request.size)})))
+            self.send(protocol.Done(request.id, {"size": request.size, "seconds": 0.0}))
+
+    def mesh(self, request: protocol.Mesh) -> None:
+        if self.known(request):
+            self.send(protocol.Done(request.id, {}, raw(surface(self.portraits[request.portrait][1], request.detail))))
+
+    def known(self, request: protocol.Render | protocol.Mesh) -> bool:
+        if request.portrait in self.portraits:
+            return True
+        self.send(protocol.Error(request.id, "usage", f'There is no portrait "{request.portrait}".'))
+        return False
+
+    def linger(self, request: protocol.Create, obey: bool) -> None:
+        for step in range(600):
+            if obey and request.id in self.cancelled:
+                self.send(protocol.Error(request.id, "cancelled", "Cancelled."))
+                return
+            self.send(protocol.Progress(request.id, "lingering", step, 600))
+            time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    worker = Worker()
+    threading.Thread(target=worker.read, daemon=True).start()
+    with contextlib.suppress(KeyboardInterrupt):
+        worker.work()
