@@ -43,6 +43,15 @@ class Camera:
         """Return the cameras of some labels."""
         return cls(label[:, :16].reshape(-1, 4, 4), label[:, 16:].reshape(-1, 3, 3))
 
+    def project(self, points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 2"]:
+        """Return where points of the world appear: (u, v) in 0..1 from the picture's top left corner.
+
+        Points behind the camera have no meaningful picture.
+        """
+        rotation, position = self.cam2world[:, :3, :3], self.cam2world[:, None, :3, 3]
+        in_picture = (points - position) @ rotation @ self.intrinsics.transpose(1, 2)
+        return in_picture[..., :2] / in_picture[..., 2:]
+
     def scaled(self, scale: float, translation: Sequence[float] = (0.0, 0.0, 0.0)) -> Camera:
         """Return the cameras in a world of x' = scale * x + translation: same pictures, distances times `scale`."""
         cam2world = self.cam2world.clone()

@@ -11,7 +11,7 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from neural_core.cameras import Camera, orbit
+from neural_core.cameras import Camera
 from neural_core.human.anny import load_anny_head
 from neural_core.systems.eg3d.system import EG3D
 
@@ -39,18 +39,18 @@ def held_out(system: EG3D, folder: Path, out: Path) -> dict[str, float]:
     """
     data = load_portraits(folder)
     head_depth = float(np.ptp(load_anny_head().v_template[:, 2]))
-    mean_person = system.pose(system.create_from_code(torch.zeros(data.codes.shape[1])))
+    mean_person = system.pose(system.portrait_of(torch.zeros(1, data.codes.shape[1])))
     scores: dict[str, list[Tensor]] = {"person": [], "mean": [], "depth": []}
     shown = []
     for index in track(range(data.people), "held-out people"):
-        field = system.pose(system.create_from_code(data.codes[index]))
+        field = system.pose(system.portrait_of(data.codes[index : index + 1]))
         truth_alpha = data.rgba[index, :, 3:].float() / 255
         truth = over_grey(data.rgba[index, :, :3].float() / 255 * truth_alpha, truth_alpha)
         camera = system.to_head_space(Camera.from_label(data.cameras[index]))
         pictures, depth, opacity = _render(field, camera, data.size)
         scores["person"].append(psnr(pictures, truth))
         scores["mean"].append(psnr(_render(mean_person, camera, data.size)[0], truth))
-        truth_depth = data.depth[index].float() / system.head_scale
+        truth_depth = data.depth[index].float() / system.config.head_to_model.scale
         valid = (truth_alpha[:, 0] > 0.95) & (truth_depth > 0) & (opacity[:, 0] > 0.5)
         scores["depth"].append(median_depth_error(depth[:, 0], truth_depth, valid, head_depth))
         if index < 8:
@@ -69,7 +69,7 @@ def held_out(system: EG3D, folder: Path, out: Path) -> dict[str, float]:
 def portraits(system: EG3D, seeds: int, truncation: float, size: int, out: Path) -> FrontalPortraits:
     """Render seeds 0..seeds-1 from the front; writes `seeds.png`, ten in a row."""
     face = load_anny_head()
-    camera = orbit(0.0, 0.0)
+    camera = system.creation_camera()
     pictures, landmarks = [], []
     for seed in track(range(seeds), "portraits"):
         portrait = system.create(seed, truncation)

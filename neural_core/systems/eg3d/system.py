@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,12 +95,20 @@ class EG3D:
         z = torch.from_numpy(code).float().to(self.device)
         provenance = {"system": "eg3d", "seed": seed, "truncation": truncation}
         if isinstance(self.generator, IdentityGenerator):
-            z = z * truncation
-            return Portrait(
-                "eg3d", self.checkpoint_hash, {"z": z}, z[0, : self.generator.shape_dims].clone(), provenance
-            )
+            return self.portrait_of(z * truncation, provenance)
         w_plus = self.generator.mapping(z, truncation_psi=truncation)
         return Portrait("eg3d", self.checkpoint_hash, {"w_plus": w_plus.contiguous()}, None, provenance)
+
+    def portrait_of(self, z: Float[Tensor, "1 z"], provenance: Mapping[str, Any] | None = None) -> Portrait:
+        """Return the person of a code whose first numbers are the face model's coefficients.
+
+        Raises:
+            UsageError: if these weights have no such code.
+        """
+        if not isinstance(self.generator, IdentityGenerator):
+            raise UsageError("These weights know no face code: their people come from seeds.")
+        shape = z[0, : self.generator.shape_dims].clone()
+        return Portrait("eg3d", self.checkpoint_hash, {"z": z}, shape, dict(provenance or {"system": "eg3d"}))
 
     @torch.no_grad()
     def pose(self, portrait: Portrait, controls: Mapping[str, Tensor] | None = None) -> EG3DField:
@@ -127,7 +136,13 @@ class EG3D:
 
     def creation_camera(self) -> Camera:
         """Return the frontal camera of the training pictures, in head space."""
-        return _to_head(self.config, self.config.frontal_camera())
+        return self.to_head_space(self.config.frontal_camera())
+
+    def to_head_space(self, camera: Camera) -> Camera:
+        """Return cameras of model space (as data sets are labelled) in head space; the pictures stay the same."""
+        space = self.config.head_to_model
+        x, y, z = space.translation
+        return camera.scaled(1 / space.scale, (-x / space.scale, -y / space.scale, -z / space.scale))
 
 
 class EG3DField:
@@ -188,8 +203,3 @@ class EG3DField:
         space = self._config.head_to_model
         return (points * space.scale + points.new_tensor(space.translation))[None]
 
-
-def _to_head(config: EG3DConfig, camera: Camera) -> Camera:
-    space = config.head_to_model
-    x, y, z = space.translation
-    return camera.scaled(1 / space.scale, (-x / space.scale, -y / space.scale, -z / space.scale))
