@@ -218,17 +218,16 @@ class SynthesisBlock(nn.Module):
         noise_mode: NoiseMode = "const",
     ) -> tuple[Float[Tensor, "b o h2 w2"], Float[Tensor, "b p h2 w2"]]:
         """Return features and picture; w_plus has one w a convolution and one for the picture."""
-        styles = list(w_plus.unbind(dim=1))
-        if self.convolutions == 1:
-            x = self.constant.expand(w_plus.shape[0], -1, -1, -1)
+        *_, last, rgb = w_plus.unbind(dim=1)
+        if x is None:
+            hidden: Tensor = self.constant.expand(w_plus.shape[0], -1, -1, -1)
         else:
-            assert x is not None
-            x = self.conv0(x, styles.pop(0), noise_mode)
-        x = self.conv1(x, styles.pop(0), noise_mode)
-        own = self.to_rgb(x, styles.pop(0)).float()
+            hidden = self.conv0(x, w_plus[:, 0], noise_mode)
+        hidden = self.conv1(hidden, last, noise_mode)
+        own = self.to_rgb(hidden, rgb).float()
         if picture is None:
-            return x, own
-        return x, own + (upsample2d(picture, self.kernel) if self.doubles else picture)
+            return hidden, own
+        return hidden, own + (upsample2d(picture, self.kernel) if self.doubles else picture)
 
 
 class SynthesisNetwork(nn.Module):

@@ -78,16 +78,16 @@ def upfirdn2d(
     if kernel is None:
         x = x * gain if gain != 1 else x
         return x[:, :, ::down_y, ::down_x]
-    kernel = (kernel * gain ** (kernel.ndim / 2)).to(x.dtype)
+    taps = (kernel * gain ** (kernel.ndim / 2)).to(x.dtype)
     if not flip_filter:
-        kernel = kernel.flip(tuple(range(kernel.ndim)))
+        taps = taps.flip(tuple(range(taps.ndim)))
     # Every channel by itself: channels join the batch, since one-channel convolutions outrun grouped ones on CPUs.
     planes = x.reshape(-1, 1, *x.shape[2:])
-    if kernel.ndim == 1:
-        planes = F.conv2d(planes, kernel[None, None, None, :], stride=(1, down_x))
-        planes = F.conv2d(planes, kernel[None, None, :, None], stride=(down_y, 1))
+    if taps.ndim == 1:
+        planes = F.conv2d(planes, taps[None, None, None, :], stride=(1, down_x))
+        planes = F.conv2d(planes, taps[None, None, :, None], stride=(down_y, 1))
     else:
-        planes = F.conv2d(planes, kernel[None, None], stride=(down_y, down_x))
+        planes = F.conv2d(planes, taps[None, None], stride=(down_y, down_x))
     return planes.reshape(*x.shape[:2], *planes.shape[2:])
 
 

@@ -106,7 +106,8 @@ class EG3DGenerator(nn.Module):
     def person(self, w_plus: Float[Tensor, "b n w"], noise_mode: NoiseMode = "const") -> Person:
         """Return the people of some w_plus: the backbone makes their planes."""
         features = self.backbone(w_plus, noise_mode).unflatten(1, (len(self.config.plane_axes), -1))
-        return Person(Triplane(features, self.config.plane_axes, self.config.render.box), w_plus)
+        planes = Triplane(features, self.config.plane_axes, self.config.render.box)
+        return Person(planes.channels_last(), w_plus)
 
     def field(self, person: Person) -> FieldFunction:
         """Return the function that the volume renderer integrates: points to raw density and colour features."""

@@ -202,4 +202,3 @@ class EG3DField:
     def _in_model(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "1 n 3"]:
         space = self._config.head_to_model
         return (points * space.scale + points.new_tensor(space.translation))[None]
-
