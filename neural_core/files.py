@@ -38,6 +38,24 @@ def write_bytes(path: Path, data: bytes) -> None:
         partial.write_bytes(data)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, if they are missing. Raises PortraitError of kind "output"."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def check_folder_of(path: Path) -> None:
+    """Raise PortraitError of kind "output" now, rather than after long work, if `path` has no folder or is one."""
+    if path.is_dir():
+        raise output_error(path, IsADirectoryError(errno.EISDIR, "it is a folder"))
+    if not path.parent.is_dir():
+        raise output_error(path, FileNotFoundError(errno.ENOENT, "no such folder"))
+    if not os.access(path.parent, os.W_OK):
+        raise output_error(path, PermissionError(errno.EACCES, "permission denied"))
+
+
 def output_error(path: Path, error: OSError) -> PortraitError:
     """Return the sentence for a file that could not be written."""
     hints = {

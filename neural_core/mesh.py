@@ -70,7 +70,14 @@ class ColouredMesh:
     colours: NDArray[np.float32]
 
 
-def extract(field: Samplable, detail: int = 128, level: float = DENSITY_LEVEL, report: Report = silent) -> ColouredMesh:
+def extract(
+    field: Samplable,
+    detail: int = 128,
+    *,
+    level: float = DENSITY_LEVEL,
+    device: torch.device | str = "cpu",
+    report: Report = silent,
+) -> ColouredMesh:
     """Extract the surface of a field where its density passes `level`, with colours, its largest piece only.
 
     The density is evaluated on a coarse grid first, and finer only near the surface. Where the surface leaves the box
@@ -80,6 +87,7 @@ def extract(field: Samplable, detail: int = 128, level: float = DENSITY_LEVEL, r
         field: what to sample.
         detail: grid cells along the box's longest side, 16 to 512; rounded up to a multiple of 4.
         level: density of the surface, 1/metre.
+        device: where the field computes.
         report: told of progress.
 
     Raises:
@@ -88,7 +96,7 @@ def extract(field: Samplable, detail: int = 128, level: float = DENSITY_LEVEL, r
     """
     if not DETAIL_RANGE[0] <= detail <= DETAIL_RANGE[1]:
         raise UsageError(f"Mesh detail {detail} is not between {DETAIL_RANGE[0]} and {DETAIL_RANGE[1]}.")
-    density, corner, cell = sample_density(field, detail, level, report)
+    density, corner, cell = sample_density(field, detail, level, device, report)
     if not (density > level).any():
         raise PortraitError("The portrait has no surface: its density is low everywhere.", "Try another seed or model.")
     report("Finding the surface", 0, 1)
@@ -96,12 +104,12 @@ def extract(field: Samplable, detail: int = 128, level: float = DENSITY_LEVEL, r
     vertices, faces = mcubes.marching_cubes(np.pad(density, 1), level)
     vertices = corner + cell * np.clip(vertices - 1, 0, np.asarray(density.shape) - 1)
     vertices, faces = largest_component(vertices.astype(np.float32), faces.astype(np.int32))
-    colours = _in_chunks(field.colour, vertices, "Colouring the surface", report)
+    colours = _in_chunks(field.colour, vertices, device, "Colouring the surface", report)
     return ColouredMesh(vertices, faces, np.clip(colours, 0.0, 1.0))
 
 
 def sample_density(
-    field: Samplable, detail: int, level: float, report: Report = silent
+    field: Samplable, detail: int, level: float, device: torch.device | str = "cpu", report: Report = silent
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
     """Sample the density on a grid over the field's box, coarse to fine.
 
@@ -125,7 +133,7 @@ def sample_density(
             near = np.ones(shape, bool)
         points = low + np.argwhere(near) * (cell * spacing)
         stage = f"Sampling the volume ({_COARSENING // spacing}/{_COARSENING})"
-        values = _in_chunks(field.density, points.astype(np.float32), stage, report)
+        values = _in_chunks(field.density, points.astype(np.float32), device, stage, report)
         density = density if density.size else np.zeros(shape, np.float32)
         density[near] = values
         spacing //= 2
@@ -158,14 +166,18 @@ def _upsample(density: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _in_chunks(
-    function: Callable[[Tensor], Tensor], points: NDArray[np.float32], stage: str, report: Report
+    function: Callable[[Tensor], Tensor],
+    points: NDArray[np.float32],
+    device: torch.device | str,
+    stage: str,
+    report: Report,
 ) -> NDArray[np.float32]:
     """Evaluate a function of points [n, 3] in pieces that are small enough to stop between."""
     parts: list[NDArray[np.float32]] = []
     for start in range(0, len(points), _POINTS_PER_CHUNK):
         report(stage, start, len(points))
         with torch.no_grad():
-            values = function(torch.from_numpy(points[start : start + _POINTS_PER_CHUNK]))
+            values = function(torch.from_numpy(points[start : start + _POINTS_PER_CHUNK]).to(device))
         parts.append(values.float().cpu().numpy())
     report(stage, len(points), len(points))
     return np.concatenate(parts)

@@ -14,7 +14,7 @@ import platformdirs
 
 from . import checkpoints
 from .errors import ModelError, PortraitError, UsageError
-from .files import output_error, write_bytes
+from .files import make_folder, write_bytes
 
 DEFAULT_MODEL = "default-eg3d"
 FOLDER_VARIABLE = "NEURAL_PORTRAIT_MODELS"
@@ -58,6 +58,11 @@ def user_folder() -> Path:
     return Path(chosen) if chosen else platformdirs.user_data_path("neural-portrait", appauthor=False) / "models"
 
 
+def faces_folder() -> Path:
+    """Return where the user's face models are, beside the models. It need not exist."""
+    return user_folder().parent / "faces"
+
+
 def folders() -> tuple[Path, ...]:
     """Return the folders that are searched, the user's first: a model there hides a shipped one of the same name."""
     return user_folder(), assets() / "models"
@@ -99,15 +104,7 @@ def import_model(source: Path, name: str) -> Model:
         ModelError: if the file is no model that we know.
         PortraitError: kind "output", if the folder cannot be written.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or name.endswith(SUFFIX):
-        raise UsageError(f'"{name}" cannot be a model\'s name.', "Use letters, digits, dots and dashes.")
-    target = user_folder() / (name + SUFFIX)
-    if target.exists():
-        raise UsageError(f'There is a model "{name}" already.', f'Choose another name or delete "{target}".')
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise output_error(target.parent, error) from error
+    target = new_file(user_folder(), name)
     if source.suffix == SUFFIX:
         header = checkpoints.read_header(source)
         checkpoints.check_format(header.metadata, checkpoints.FORMAT, source.name)
@@ -117,6 +114,22 @@ def import_model(source: Path, name: str) -> Model:
 
         convert.convert(source, target)
     return find(name)
+
+
+def new_file(folder: Path, name: str) -> Path:
+    """Return the path of a new .safetensors file in a folder, which is made.
+
+    Raises:
+        UsageError: if the name is no file name, or taken.
+        PortraitError: kind "output", if the folder cannot be made.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) or name.endswith(SUFFIX):
+        raise UsageError(f'"{name}" cannot be a name here.', "Use letters, digits, dots and dashes: --name NAME.")
+    target = folder / (name + SUFFIX)
+    if target.exists():
+        raise UsageError(f'There is a "{name}" already.', f'Choose another name, or delete "{target}".')
+    make_folder(folder)
+    return target
 
 
 def _files() -> Iterator[Path]:

@@ -11,24 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from . import checkpoints, devices, media, models, portraits, systems
-from .cameras import Camera
-from .errors import InputError, ModelError, UsageError
+from . import checkpoints, devices, media, mesh, models, portraits, systems
+from .cameras import Camera, orbit
+from .errors import ModelError, UsageError
 from .files import write_bytes
-from .human.anny import load_anny_head
-from .human.model import FaceModel
 from .progress import Report, silent, stage
 from .systems.common import Field, Portrait, System
 
 SIZE_RANGE = (16, 2048)
 QUALITIES = ("draft", "full")
-DRIVER_PARTS = ("skin", "left_eye", "right_eye")
-"""Parts of the face model that a portrait's surface follows; the inside of the mouth is hidden behind them."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +120,10 @@ class Studio:
         opacity = _resized(rendering.opacity, size)[0, 0]
         return media.straight_alpha(colour.movedim(0, -1).float().cpu().numpy(), opacity.float().cpu().numpy())
 
+    def surface(self, field: Field, detail: int, report: Report = silent) -> mesh.ColouredMesh:
+        """Return the coloured surface of a field; see `mesh.extract`."""
+        return mesh.extract(field, detail, device=self.device, report=report)
+
 
 def check_size(size: int) -> None:
     """Raise UsageError unless a picture can have this side in pixels."""
@@ -133,27 +131,17 @@ def check_size(size: int) -> None:
         raise UsageError(f"A picture of {size} pixels is not between {SIZE_RANGE[0]} and {SIZE_RANGE[1]}.")
 
 
-def face_model() -> FaceModel:
-    """Return the face model that rigs are built from."""
-    return load_anny_head()
+def creation_view(system: System, yaw_deg: float, pitch_deg: float) -> Camera:
+    """Return the system's creation camera, carried around the head's centre.
 
-
-def driver_mesh(portrait: Portrait) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Return the vertices [V, 3] of this person's rig, and the triangles [F, 3] of its outside.
-
-    Raises:
-        InputError: if the portrait does not know its face shape.
+    Args:
+        system: whose camera.
+        yaw_deg: positive carries it towards +X, the subject's left.
+        pitch_deg: positive carries it up.
     """
-    face = face_model()
-    outer = np.any([face.parts[name] for name in DRIVER_PARTS if name in face.parts], axis=0)
-    return face.vertices(shape_array(portrait)), face.faces[outer]
-
-
-def shape_array(portrait: Portrait) -> NDArray[np.float32]:
-    """Return the identity coefficients [K] of the portrait's rig. Raises InputError if it knows none."""
-    if portrait.shape is None:
-        raise InputError("This portrait knows no face shape, so there is no rig for it.", "Use the default model.")
-    return portrait.shape.detach().cpu().numpy().astype(np.float32)
+    camera = system.creation_camera()
+    radius = float(camera.cam2world[0, :3, 3].norm())
+    return Camera(orbit(yaw_deg, pitch_deg, radius).cam2world, camera.intrinsics.cpu())
 
 
 def save(portrait: Portrait, path: Path) -> None:

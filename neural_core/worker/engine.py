@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import __version__, devices, mesh, models, portraits, protocol, studio
+from .. import __version__, devices, mesh, models, portraits, protocol, rigs, studio
 from ..cameras import Camera
 from ..errors import ProtocolError, UsageError
-from ..human.model import FaceModel
 from ..progress import Report
 from ..studio import Loaded, Studio
 from ..systems.common import Field, Portrait
@@ -98,9 +97,10 @@ class Engine:
         """Keep a portrait under the client's name, and return everything that Blender needs to build its rig."""
         report("Preparing the portrait", 0, 2)
         field = loaded.system.pose(portrait)
+        camera = loaded.system.creation_camera()
+        portrait = rigs.with_shape(portrait, field, camera, report)
         report("Preparing the rig", 1, 2)
-        face = studio.face_model()
-        arrays = rig_arrays(face, studio.shape_array(portrait))
+        face, arrays = rigs.face_model(), rigs.rig_arrays(portrait)
         arrays["portrait"] = np.frombuffer(portraits.to_bytes(portrait), np.uint8)
         self._held[name] = Held(portrait, field)
         self._held.move_to_end(name)
@@ -112,7 +112,7 @@ class Engine:
             "model": loaded.model.name,
             "model_hash": portrait.checkpoint_hash,
             "system": portrait.system,
-            "camera": loaded.system.creation_camera().label()[0].tolist(),
+            "camera": camera.label()[0].tolist(),
             "joint_names": list(face.joint_names),
             "action_names": list(face.expression_names),
         }
@@ -126,9 +126,9 @@ class Engine:
 
     def _mesh(self, request: protocol.Mesh, report: Report) -> Result:
         held = self._find(request.portrait)
-        surface = mesh.extract(held.field, request.detail, report=report)
+        surface = self._studio.surface(held.field, request.detail, report)
         report("Binding to the rig", 0, 1)
-        index, weight = mesh.bind(surface.vertices, *studio.driver_mesh(held.portrait))
+        index, weight = mesh.bind(surface.vertices, rigs.driver_vertices(held.portrait), rigs.outer_faces())
         arrays = {"vertices": surface.vertices, "faces": surface.faces, "colours": surface.colours}
         return Result({}, {**arrays, "bind_index": index, "bind_weight": weight})
 
@@ -139,7 +139,7 @@ class Engine:
             studio.save(held.portrait, path)
         else:
             mesh.check_kind(request.kind)
-            mesh.export(mesh.extract(held.field, request.detail, report=report), path, request.kind)
+            mesh.export(self._studio.surface(held.field, request.detail, report), path, request.kind)
         return Result({"path": str(path), "bytes": path.stat().st_size})
 
     def _free(self, request: protocol.Free, report: Report) -> Result:
@@ -152,22 +152,6 @@ class Engine:
             raise UsageError(f'The engine holds no portrait "{name}".', "Send its file with `open` first.")
         self._held.move_to_end(name)
         return self._held[name]
-
-
-def rig_arrays(face: FaceModel, shape: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the face model of one person as arrays for Blender; see `messages.Create`."""
-    vertices = face.vertices(shape)
-    return {
-        "shape": shape,
-        "rig/vertices": vertices,
-        "rig/faces": face.faces,
-        "rig/uv": face.uv,
-        "rig/uv_faces": face.uv_faces,
-        "rig/weights": face.weights,
-        "rig/joints": face.joints(vertices),
-        "rig/parents": face.parents,
-        "rig/actions": np.moveaxis(face.expressiondirs, 2, 0).astype(np.float32),
-    }
 
 
 def raw(array: np.ndarray) -> protocol.RawArray:

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`neural-portrait generate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from .console import Console
+from .options import Common, View, check_output, parse_background, parse_expression, parse_seeds
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Make portraits from seeds; a range of seeds writes FILE_0007.png and so on."""
+
+    out: Path
+    """FILE.png, or FILE.portrait to keep the person for `render` and `mesh`."""
+    seed: str = "0"
+    """Whose portrait: a number, or a range such as 0-9. The same seed is always the same person."""
+    model: str = "default-eg3d"
+    """Name of an installed model (see `neural-portrait models`), or a .safetensors file."""
+    truncation: float = 0.7
+    """How far from the mean person: 0 is the mean, 1 as varied as in training."""
+    view: tyro.conf.OmitArgPrefixes[View] = View()
+    common: tyro.conf.OmitArgPrefixes[Common] = Common()
+
+    def run(self, console: Console) -> None:
+        """Write the pictures."""
+        seeds = parse_seeds(self.seed)
+        check_output(self.out, ".png", ".portrait")
+        parse_background(self.view.background)
+        parse_expression(self.view.expression)
+        console.report("Starting engine", 0, 1)
+        from .. import media, studio
+        from . import views
+
+        maker = studio.Studio(self.common.device)
+        for seed in seeds:
+            loaded, portrait = maker.create(self.model, seed, self.truncation, console.report)
+            path = self.out if len(seeds) == 1 else self.out.with_stem(f"{self.out.stem}_{seed:04d}")
+            if path.suffix.lower() == ".portrait":
+                studio.save(portrait, path)
+            else:
+                field = views.pose(loaded, portrait, self.view)
+                drawn = views.picture(maker, loaded, field, self.view, console.report)
+                media.write_png(path, drawn, studio.provenance(portrait))
+            console.made(path, f"seed {seed} of {loaded.model.name}")

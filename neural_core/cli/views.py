@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drawing portraits as the options ask."""
+
+from __future__ import annotations
+
+import math
+
+from ..errors import UsageError
+from ..media import Picture, over
+from ..progress import Report
+from ..studio import Loaded, Studio, check_size, creation_view
+from ..systems.common import Field, Portrait
+from .options import View, parse_background, parse_expression
+
+PITCH_LIMIT = 85.0
+
+
+def pose(loaded: Loaded, portrait: Portrait, view: View) -> Field:
+    """Return the portrait with the expression that the options ask for."""
+    if parse_expression(view.expression):
+        _refuse_expression(loaded)
+    return loaded.system.pose(portrait)
+
+
+def _refuse_expression(loaded: Loaded) -> None:
+    """No system that is registered takes expressions yet; say so by name."""
+    raise UsageError(
+        f'Model "{loaded.model.name}" ({loaded.system.info.name}) shows a still face and takes no expression.',
+        "Its rig in Blender does: use `neural-portrait demo`, or Create in the add-on.",
+    )
+
+
+def picture_size(loaded: Loaded, view: View) -> int:
+    """Return the side of the picture in pixels."""
+    size = loaded.system.info.image_size if view.size is None else view.size
+    check_size(size)
+    return size
+
+
+def picture(studio: Studio, loaded: Loaded, field: Field, view: View, report: Report) -> Picture:
+    """Return the picture that the options ask for, [h, w, 4], or [h, w, 3] on a background."""
+    if not (math.isfinite(view.yaw) and abs(view.pitch) <= PITCH_LIMIT):
+        raise UsageError(f"Pitch {view.pitch:g} is not between -{PITCH_LIMIT:g} and {PITCH_LIMIT:g} degrees.")
+    background = parse_background(view.background)
+    camera = creation_view(loaded.system, view.yaw, view.pitch)
+    drawn = studio.draw(field, camera, picture_size(loaded, view), report=report)
+    return drawn if background is None else over(drawn, background)

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Networks with random weights, small enough to make a portrait in milliseconds."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from neural_core import checkpoints
+from neural_core.systems.eg3d.config import (
+    BackboneConfig,
+    DecoderConfig,
+    EG3DConfig,
+    HeadToModel,
+    IdentityConfig,
+    MappingConfig,
+    RenderConfig,
+    SuperResolutionConfig,
+)
+from neural_core.systems.eg3d.system import build_generator
+
+METADATA = {"licence": "CC0-1.0", "licence_url": "https://creativecommons.org/publicdomain/zero/1.0/", "use": "any"}
+
+
+def tiny_config() -> EG3DConfig:
+    """Our own kind of model: z is a person's code, no super-resolution, and little of everything."""
+    return EG3DConfig(
+        z_dim=64,
+        w_dim=16,
+        plane_axes=("xy", "xz", "zy"),
+        mapping=MappingConfig(layers=1, normalise_z=False, label_dim=0, truncation="z"),
+        backbone=BackboneConfig(resolution=16, plane_channels=4, channel_base=64, channel_max=8),
+        decoder=DecoderConfig(hidden=8, features=3),
+        render=RenderConfig(ray_start=2.2, ray_end=3.2, coarse=8, fine=8, neural_resolution=32),
+        superresolution=SuperResolutionConfig(kind="none"),
+        camera_pivot=(0.0, 0.0, 0.0),
+        head_to_model=HeadToModel(scale=2.0),
+        identity=IdentityConfig(warp_resolution=8, mean_resolution=16),
+    )
+
+
+def save_tiny(path: Path, seed: int = 0) -> Path:
+    """Write a tiny model and return its path: every person is a ball about 0.15 m in radius, coloured by chance."""
+    config = tiny_config()
+    torch.manual_seed(seed)
+    generator = build_generator(config)
+    with torch.no_grad():
+        for name, value in generator.named_parameters():
+            if "to_rgb" in name:
+                value.zero_()  # planes are the mean planes alone
+        _make_ball(generator.mean_planes.features, generator.decoder)
+    checkpoints.save(path, generator.state_dict(), "eg3d", dataclasses.asdict(config), METADATA)
+    return path
+
+
+def _make_ball(features: torch.Tensor, decoder: torch.nn.Module) -> None:
+    """Set the first feature to 4 (0.07 - u^2 - v^2), so that its mean over the planes falls off with the radius, and
+    the density to a steep function of it that is positive within 0.3 model units, 0.15 m.
+    """
+    u = torch.linspace(-0.5, 0.5, features.shape[-1])
+    features[0, :, 0] = 4 * (0.07 - u[:, None] ** 2 - u**2)
+    decoder.input.weight[0] = torch.tensor([20.0, 0.0, 0.0, 0.0])
+    decoder.middle.weight[0] = torch.eye(1, decoder.middle.weight.shape[1])[0]
+    decoder.output.weight[0] = torch.tensor([4.0, 0.0, 0.0, 0.0])
+    decoder.output.bias[0] = -1.0
