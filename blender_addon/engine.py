@@ -116,17 +116,28 @@ class Engine:
             running.kill_at = None
         return self.busy
 
-    def run(self, title: str, task: tasks.Task, timeout_s: float = float("inf")) -> Any:
+    def run(
+        self,
+        title: str,
+        task: tasks.Task,
+        timeout_s: float = float("inf"),
+        watch: Callable[[Status], None] = lambda status: None,
+    ) -> Any:
         """Run a task to its end and return its result: for headless Blender, which has no timers.
+
+        `watch` is called whenever the stage changes.
 
         Raises:
             PortraitError: what went wrong; kind "timeout" when the time is over.
         """
         results: list[Any] = []
         self.start(title, task, results.append)
-        deadline = time.monotonic() + timeout_s
+        deadline, stage = time.monotonic() + timeout_s, ""
         try:
             while self.step(0.05):
+                if self.status.stage != stage:
+                    stage = self.status.stage
+                    watch(self.status)
                 if time.monotonic() > deadline:
                     self._drop_process()
                     self._fail(errors.PortraitError(f"{title} took longer than {timeout_s:g} s.", kind="timeout"))
@@ -235,7 +246,8 @@ class Engine:
             running.reply_arrays.update(numpy_arrays(event.arrays))
         elif isinstance(event, protocol.Done):
             if isinstance(running.request, (protocol.Create, protocol.Open)):
-                self._open.add(running.request.portrait)
+                # The worker forgets portraits that were not used for long; the latest it surely has.
+                self._open = {running.request.portrait}
             running.reply_arrays.update(numpy_arrays(event.arrays))
             self._advance(tasks.Reply(event.fields, running.reply_arrays))
         elif isinstance(event, protocol.Error):
@@ -282,7 +294,8 @@ class Engine:
             running.task.close()
         title = running.title if running else self.status.title
         if error.kind == "cancelled":
-            self.status = Status("notice", title, message=f"{title}: cancelled. The scene is unchanged.", kind=error.kind)
+            sentence = f"{title}: cancelled. The scene is unchanged."
+            self.status = Status("notice", title, message=sentence, kind=error.kind)
             return
         log = "\n".join(self.log)
         report = "\n".join(part for part in (f"{title}: {error.message}", error.hint, details, log) if part)

@@ -239,10 +239,12 @@ CLASSES = (PORTRAIT_PT_status, PORTRAIT_PT_create, PORTRAIT_PT_animate, PORTRAIT
 
 
 def register() -> None:
+    """Make this part known to Blender."""
     for cls in CLASSES:
         bpy.utils.register_class(cls)
 
 
 def unregister() -> None:
+    """Take it back."""
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

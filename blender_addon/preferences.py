@@ -65,9 +65,7 @@ def worker_settings() -> WorkerSettings:
     stored = _stored()
     python = os.environ.get(PYTHON_VARIABLE) or (bpy.path.abspath(stored.python) if stored else "")
     folder = bpy.path.abspath(stored.models_folder) if stored and stored.models_folder else ""
-    return WorkerSettings(
-        python, folder or os.environ.get(MODELS_VARIABLE, ""), stored.device if stored else "auto"
-    )
+    return WorkerSettings(python, folder or os.environ.get(MODELS_VARIABLE, ""), stored.device if stored else "auto")
 
 
 def required_worker_settings() -> WorkerSettings:
@@ -82,10 +80,12 @@ CLASSES = (PortraitPreferences,)
 
 
 def register() -> None:
+    """Make this part known to Blender."""
     for cls in CLASSES:
         bpy.utils.register_class(cls)
 
 
 def unregister() -> None:
+    """Take it back."""
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -31,7 +31,11 @@ class PortraitSettings(bpy.types.PropertyGroup):
         search=_search_models,
     )
     seed: IntProperty(
-        name="Seed", description="Which person: the same seed always gives the same face", default=7, min=0, max=SEED_LIMIT
+        name="Seed",
+        description="Which person: the same seed always gives the same face",
+        default=7,
+        min=0,
+        max=SEED_LIMIT,
     )
     truncation: FloatProperty(
         name="Truncation",
@@ -44,9 +48,7 @@ class PortraitSettings(bpy.types.PropertyGroup):
     make_rig: BoolProperty(
         name="Rig and head", description="Make the armature with 52 expression sliders and the plain head", default=True
     )
-    make_plane: BoolProperty(
-        name="Image plane", description="Make a card with the network's own picture", default=True
-    )
+    make_plane: BoolProperty(name="Image plane", description="Make a card with the network's own picture", default=True)
     make_mesh: BoolProperty(
         name="Surface mesh", description="Make the coloured surface of the portrait, bound to the rig", default=True
     )
@@ -73,10 +75,7 @@ class PortraitIdentity(bpy.types.PropertyGroup):
     """What an object is in its portrait; the rig (or, without one, the root) also says who the person is."""
 
     role: EnumProperty(
-        items=[
-            (role, role.title(), "")
-            for role in ("NONE", "ROOT", "RIG", "DRIVER", "SURFACE", "PLANE", "CAMERA")
-        ],
+        items=[(role, role.title(), "") for role in ("NONE", "ROOT", "RIG", "DRIVER", "SURFACE", "PLANE", "CAMERA")],
         default="NONE",
     )
     uuid: StringProperty(name="Identifier", description="Name of this portrait between Blender and the engine")
@@ -98,6 +97,7 @@ CLASSES = (PortraitSettings, PortraitIdentity)
 
 
 def register() -> None:
+    """Make this part known to Blender."""
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.portrait = PointerProperty(type=PortraitSettings)
@@ -105,6 +105,7 @@ def register() -> None:
 
 
 def unregister() -> None:
+    """Take it back."""
     del bpy.types.Object.portrait
     del bpy.types.Scene.portrait
     for cls in reversed(CLASSES):

@@ -86,12 +86,14 @@ def _before_load(*_: object) -> None:
 
 
 def register() -> None:
+    """Make this part known to Blender."""
     global _engine
     _engine = Engine(preferences.required_worker_settings)
     bpy.app.handlers.load_pre.append(_before_load)
 
 
 def unregister() -> None:
+    """Take it back."""
     global _engine
     bpy.app.handlers.load_pre.remove(_before_load)
     if bpy.app.timers.is_registered(_pump):

@@ -9,10 +9,12 @@ CLASSES = (*create.CLASSES, *picture.CLASSES, *animate.CLASSES, *engine.CLASSES)
 
 
 def register() -> None:
+    """Make this part known to Blender."""
     for cls in CLASSES:
         bpy.utils.register_class(cls)
 
 
 def unregister() -> None:
+    """Take it back."""
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

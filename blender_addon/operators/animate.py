@@ -16,7 +16,9 @@ class PORTRAIT_OT_key_expression(bpy.types.Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     changed_only: BoolProperty(
-        name="Changed only", description="Key only the sliders that differ from their curve at this frame", default=False
+        name="Changed only",
+        description="Key only the sliders that differ from their curve at this frame",
+        default=False,
     )
 
     @classmethod

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The card that shows the network's own picture: image, material, and its place before the camera or beside the head."""
+"""The card that shows the network's own picture: image, material, place before the camera or beside the head."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def place_beside_head(plane: bpy.types.Object, root: bpy.types.Object, label: tu
 
 
 def _in_camera(label: tuple[float, ...]) -> Matrix:
-    """Return the card's matrix in its camera's space, from the pinhole equations at the depth of head space's origin."""
+    """Return the card's matrix in its camera's space: the pinhole equations at the depth of head space's origin."""
     cam2world, intrinsics = cameras.split_label(label)
     depth = float(-cam2world[:3, 3] @ cam2world[:3, 2])
     width, height = depth / intrinsics[0, 0], depth / intrinsics[1, 1]

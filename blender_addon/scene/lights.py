@@ -11,6 +11,7 @@ _LIGHTS = (
     ("Portrait key light", (-0.9, 0.7, 1.4), 22.0, 0.9),
     ("Portrait fill light", (1.2, 0.2, 1.0), 9.0, 1.2),
 )
+_BACKGROUND = (0.11, 0.115, 0.125)  # linear; a dark studio wall
 
 
 def ensure(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
@@ -26,6 +27,16 @@ def ensure(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
         ob.parent = root
         aim = (-Vector(place)).to_track_quat("-Z", "Y").to_matrix().to_4x4()
         ob.matrix_local = Matrix.Translation(place) @ aim
+
+
+def ensure_world(scene: bpy.types.Scene) -> None:
+    """Give a scene without a world a dark neutral one."""
+    if scene.world is None:
+        scene.world = bpy.data.worlds.new("Portrait world")
+        if scene.world.node_tree is None:  # Blender 5 makes the tree itself
+            scene.world.use_nodes = True
+        background = next(node for node in scene.world.node_tree.nodes if node.type == "BACKGROUND")
+        background.inputs["Color"].default_value = (*_BACKGROUND, 1.0)
 
 
 def keeps_colours(scene: bpy.types.Scene) -> bool:

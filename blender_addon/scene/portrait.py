@@ -154,9 +154,7 @@ def _build_rig(
     data.materials.append(materials.plain_skin(f"{name} driver"))
     driver = _add(collection, bpy.data.objects.new(f"{name} driver", data), "DRIVER")
     mesh.set_weights(driver, joints, arrays["rig/weights"])
-    mesh.add_shape_keys(
-        driver, vertices, dict(zip(actions, arrays["rig/actions"], strict=True)), rig.HARD_RANGE
-    )
+    mesh.add_shape_keys(driver, vertices, dict(zip(actions, arrays["rig/actions"], strict=True)), rig.HARD_RANGE)
     rig.drive_shape_keys(driver, armature, actions)
     rig.bind(driver, armature)
     armature.update_tag()
@@ -195,7 +193,8 @@ def _remember(holder: bpy.types.Object, name: str, created: Created) -> None:
     identity.uuid = created.choice.identifier
     identity.version = __version__
     for field in _PORTRAIT_FIELDS:
-        setattr(identity, field, fields[field])
+        if fields.get(field) is not None:  # a portrait that was not made from a seed has none
+            setattr(identity, field, fields[field])
     text = bpy.data.texts.new(f"{name}.portrait")
     text.write(base64.encodebytes(created.portrait.arrays["portrait"].tobytes()).decode("ascii"))
     identity.file = text

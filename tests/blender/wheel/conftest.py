@@ -3,14 +3,15 @@
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 sys.modules["torch"] = None  # `import torch` raises ImportError from here on
 
-import bpy
+import bpy  # noqa: E402  (after torch is blocked)
 
-sys.path.insert(0, os.environ["NEURAL_PORTRAIT_TEST_STAGE"])
+sys.path[:0] = [os.environ["NEURAL_PORTRAIT_TEST_STAGE"], str(Path(__file__).resolve().parents[1])]
 
 
 @pytest.fixture

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""batch.py as a program, in the bpy wheel with the stub worker: files, records, exit codes, sentences."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from staging import ROOT
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="the bpy wheel is not installed")
+
+JOB = """
+version = 1
+[[job]]
+do = "create"
+name = "test"
+[job.scene]
+frames = "1,2"
+[job.portrait]
+create = { seed = 7, detail = 48, size = 32 }
+key = [ { frame = 1, expression = { jawOpen = 0.0 } }, { frame = 20, expression = { jawOpen = 1.0 } } ]
+[job.render]
+what = ["plane", "scene"]
+size = 32
+samples = 1
+out = "out/f_###.png"
+[job.policy]
+save_blend = "out/p.blend"
+"""
+
+
+class Ran:
+    """A finished batch: exit code, the lines for programs, and everything it printed."""
+
+    def __init__(self, run):
+        self.code, self.out, self.err = run.returncode, run.stdout, run.stderr
+        lines = [line for line in run.stdout.splitlines() if line.startswith("PORTRAIT ")]
+        self.lines = [json.loads(line.removeprefix("PORTRAIT ")) for line in lines]
+
+    def events(self, name):
+        return [line for line in self.lines if line["event"] == name]
+
+
+@pytest.fixture
+def batch(stub_stage, tmp_path):
+    """Run the staged batch.py on a job text in an empty folder."""
+
+    def run(text, *arguments, script=stub_stage / "neural_portrait" / "batch.py", environment=None):
+        (tmp_path / "job.toml").write_text(text)
+        command = [sys.executable, str(script), str(tmp_path / "job.toml"), *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        return Ran(done)
+
+    return run
+
+
+def read_png(path):
+    import imageio.v3
+
+    return imageio.v3.imread(path)
+
+
+def test_create_writes_frames_a_record_and_a_blend(batch, tmp_path):
+    ran = batch(JOB)
+    assert ran.code == 0, ran.err
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    expected = {f"f_00{frame}_{what}.png" for frame in (1, 2) for what in ("plane", "scene")}
+    assert names == expected | {"frames.jsonl", "p.blend"}
+    record = [json.loads(line) for line in (tmp_path / "out" / "frames.jsonl").read_text().splitlines()]
+    assert {line["file"] for line in record} == expected
+    assert all(line["seed"] == 7 and line["model_hash"] == "0123456789abcdef" for line in record)
+    assert [line["path"] for line in ran.events("file")] == [str(tmp_path / "out" / "p.blend")]
+    assert any(line["stage"].startswith("Drawing the picture") for line in ran.events("stage"))
+    assert ran.lines[-1] == {"event": "done", "skipped": 0}
+
+    import stub_worker
+
+    np.testing.assert_array_equal(read_png(tmp_path / "out" / "f_001_plane.png"), stub_worker.picture(32))
+    scene = read_png(tmp_path / "out" / "f_001_scene.png")
+    assert scene.shape == (32, 32, 4)
+    assert scene[16, 16, :3].std() > 10  # the egg's colours, not the wall
+
+
+def test_resume_skips_what_is_there_and_only_that(batch, tmp_path):
+    assert batch(JOB).code == 0
+    (tmp_path / "out" / "f_002_plane.png").unlink()
+    ran = batch(JOB, "--resume")
+    assert ran.code == 0
+    drawn = {line["path"].rpartition("/")[2] for line in ran.events("frame") if not line.get("resumed")}
+    assert drawn == {"f_002_plane.png"}
+    ran = batch(JOB.replace("jawOpen = 1.0", "jawOpen = 0.5"), "--resume")
+    drawn = {line["frame"] for line in ran.events("frame") if not line.get("resumed")}
+    assert drawn == {2}  # frame 1 looks as before
+
+
+def test_frames_and_set_beat_the_job(batch, tmp_path):
+    ran = batch(JOB, "--frames", "5", "--set", 'render.what=["plane"]', "--set", "render.size=16")
+    assert ran.code == 0, ran.err
+    assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["f_005.png"]
+    assert read_png(tmp_path / "out" / "f_005.png").shape == (16, 16, 4)
+
+
+def test_render_job_on_the_saved_blend(batch, tmp_path):
+    assert batch(JOB).code == 0
+    text = """
+version = 1
+[[job]]
+do = "render"
+[job.scene]
+blend = "out/p.blend"
+frames = "3"
+[job.portrait]
+rig = "Portrait 7 rig"
+[job.render]
+what = ["plane", "mesh"]
+size = 24
+samples = 1
+out = "//again_#.png"
+"""
+    ran = batch(text)
+    assert ran.code == 0, ran.err
+    assert read_png(tmp_path / "out" / "again_3_plane.png").shape == (24, 24, 4)
+    mesh = read_png(tmp_path / "out" / "again_3_mesh.png")
+    assert mesh[0, 0, 3] == 0  # nothing behind the head
+    assert mesh[12, 12, 3] == 255
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "sentence"),
+    [
+        ("seed = 7", "sede = 7", 2, 'unknown key "sede". Did you mean "seed"?'),
+        ("seed = 7", 'seed = "x"', 2, "must be a whole number"),
+        ("seed = 7", 'seed = 7, model = "missing"', 3, 'Stub error of kind "model". A hint.'),
+        ("seed = 7", 'seed = 7, model = "dies"', 4, "The engine stopped (exit code 3) while creating the portrait."),
+        ('name = "test"', '[job.worker]\npython = "/nowhere/python"', 3, "cannot be started"),
+        ('name = "test"', '[job.worker]\npython = "env:NOT_SET_AT_ALL"', 3, "Neural Portrait needs its engine"),
+        ('name = "test"', '[job.scene]\nblend = "none.blend"', 2, "There is no .blend"),
+        ("[job.portrait]", '[job.portrait]\nactions = ["none.json"]', 2, "cannot be read"),
+        ('frames = "1,2"', 'camera = "Cam"', 2, 'The scene has no camera "Cam".'),
+    ],
+)
+def test_exit_codes_and_sentences(batch, tmp_path, old, new, code, sentence):
+    text = JOB.replace('[job.scene]\nframes = "1,2"\n', "") if "[job.scene]" in new else JOB
+    ran = batch(text.replace(old, new, 1))
+    assert ran.code == code, ran.err
+    assert sentence in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.events("error")[0]["code"] == code
+    assert not (tmp_path / "out" / "p.blend").exists()
+
+
+def test_time_limit_is_code_5(batch):
+    ran = batch(JOB.replace("seed = 7", 'seed = 7, model = "deaf"') + "[job.worker]\ntimeout_s = 1.0\n")
+    assert ran.code == 5
+    assert "took longer than 1 s" in ran.err
+
+
+def test_an_output_that_cannot_be_written_leaves_nothing(batch, tmp_path):
+    (tmp_path / "out").write_text("a file, not a folder")
+    ran = batch(JOB)
+    assert ran.code == 1
+    assert "Cannot write" in ran.err
+    assert "Traceback" not in ran.err
+    assert {path.name for path in tmp_path.iterdir()} == {"job.toml", "out"}
+
+
+def test_skipped_frames_are_code_6(batch, tmp_path):
+    """A folder stands where a frame should go: that frame fails, the other is drawn."""
+    (tmp_path / "out" / "f_001.png").mkdir(parents=True)
+    text = JOB.replace('["plane", "scene"]', '["plane"]').replace(
+        "[job.policy]", '[job.policy]\non_frame_error = "skip"'
+    )
+    ran = batch(text)
+    assert ran.code == 6, ran.err
+    assert [line["frame"] for line in ran.events("skipped")] == [1]
+    assert (tmp_path / "out" / "f_002.png").is_file()
+
+
+def test_no_job_file_is_usage(stub_stage, tmp_path):
+    command = [sys.executable, str(stub_stage / "neural_portrait" / "batch.py")]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 2
+    assert "usage: batch.py" in run.stderr
+
+
+def test_batch_runs_from_a_clone(batch, tmp_path):
+    """By its path in the repository: it stages itself, then gets as far as the engine that is not there."""
+    text = JOB.replace('name = "test"', '[job.worker]\npython = "/nowhere/python"')
+    ran = batch(text, script=ROOT / "blender_addon" / "batch.py")
+    assert ran.code == 3, ran.err
+    assert '"/nowhere/python"' in ran.err

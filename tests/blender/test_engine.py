@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Engine, client and tasks of the add-on against the stub worker: no Blender is needed for these."""
+
+import importlib
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="module")
+def addon(stub_stage):
+    """Modules of the staged package by name."""
+    sys.path.insert(0, str(stub_stage))
+    yield lambda name: importlib.import_module(f"neural_portrait.{name}")
+    sys.path.remove(str(stub_stage))
+
+
+@pytest.fixture
+def engine(addon):
+    settings = addon("worker_client").WorkerSettings(sys.executable)
+    engine = addon("engine").Engine(lambda: settings)
+    yield engine
+    engine.stop()
+
+
+def create(addon, model="default-eg3d", **changes):
+    choice = addon("requests").CreateChoice(model=model, detail=48, size=32, **changes)
+    return addon("tasks").create(choice)
+
+
+def pump(engine, seconds=10.0, until=lambda: False):
+    """Step like the timer does, until the task ends, `until` holds or the time is over."""
+    end = time.monotonic() + seconds
+    while engine.step(0.02) and not until():
+        assert time.monotonic() < end, f"still busy: {engine.status}"
+
+
+def test_create_brings_everything_back(addon, engine):
+    created = engine.run("Create", create(addon))
+    assert created.portrait.fields["seed"] == 7
+    assert created.portrait.arrays["rig/actions"].shape[0] == 52
+    assert created.picture.pixels.shape == (32, 32, 4)
+    np.testing.assert_allclose(created.surface.bind_weight.sum(axis=1), 1.0, atol=1e-5)
+    assert engine.status.state == "idle"
+    assert engine.about["device"] == "stub"
+
+
+def test_only_what_is_wanted_is_asked_for(addon, engine):
+    created = engine.run("Create", create(addon, make_plane=False, make_mesh=False))
+    assert created.picture is None
+    assert created.surface is None
+
+
+def test_one_task_at_a_time(addon, engine):
+    engine.start("First", create(addon), lambda _: None)
+    with pytest.raises(addon("neural_core.errors").UsageError, match="busy"):
+        engine.start("Second", create(addon), lambda _: None)
+
+
+def test_progress_reaches_the_status(addon, engine):
+    engine.start("Create", create(addon, "slow"), lambda _: None)
+    pump(engine, until=lambda: engine.status.fraction > 0)
+    assert engine.status.state == "busy"
+    assert engine.status.stage == "Creating the portrait: lingering"
+
+
+def test_kill_in_the_middle_of_create_leaves_a_sentence_and_the_next_create_works(addon, engine):
+    results = []
+    engine.start("Create", create(addon, "slow"), results.append)
+    pump(engine, until=lambda: engine.status.fraction > 0)
+    os.kill(engine.pid, signal.SIGKILL)
+    pump(engine)
+    assert results == []
+    assert engine.status.state == "error"
+    assert engine.status.kind == "worker"
+    assert engine.status.message == (
+        "The engine stopped (killed, perhaps for lack of memory) while creating the portrait."
+    )
+    engine.start("Create", create(addon), results.append)
+    pump(engine)
+    assert len(results) == 1
+    assert engine.status.state == "idle"
+
+
+def test_a_worker_that_dies_is_quoted_in_the_report(addon, engine):
+    with pytest.raises(addon("neural_core.errors").PortraitError, match="exit code 3") as caught:
+        engine.run("Create", create(addon, "dies"))
+    assert caught.value.kind == "worker"
+    assert "the sky is falling" in engine.status.report
+
+
+def test_a_worker_that_died_while_idle_is_replaced(addon, engine):
+    engine.run("Create", create(addon))
+    os.kill(engine.pid, signal.SIGKILL)
+    time.sleep(0.2)
+    assert engine.run("Create", create(addon)) is not None
+
+
+def test_nonsense_on_the_pipe_is_no_crash(addon, engine):
+    with pytest.raises(addon("neural_core.errors").PortraitError, match="no answer"):
+        engine.run("Create", create(addon, "babble"))
+
+
+def test_cancel_is_obeyed_and_the_worker_lives_on(addon, engine):
+    engine.start("Create", create(addon, "slow"), pytest.fail)
+    pump(engine, until=lambda: engine.status.fraction > 0)
+    pid, asked = engine.pid, time.monotonic()
+    engine.cancel()
+    pump(engine)
+    assert time.monotonic() - asked < 1.0
+    assert engine.pid == pid
+    assert engine.status.state == "notice"
+    assert engine.status.message == "Create: cancelled. The scene is unchanged."
+
+
+def test_a_deaf_worker_is_killed_after_two_seconds(addon, engine):
+    engine.start("Create", create(addon, "deaf"), pytest.fail)
+    pump(engine, until=lambda: engine.status.fraction > 0)
+    asked = time.monotonic()
+    engine.cancel()
+    pump(engine)
+    assert 1.8 < time.monotonic() - asked < 4.0
+    assert engine.status.message == "Create: cancelled. The scene is unchanged."
+    assert engine.run("Create", create(addon)) is not None
+
+
+def test_time_limit(addon, engine):
+    with pytest.raises(addon("neural_core.errors").PortraitError, match=r"longer than 0\.5 s") as caught:
+        engine.run("Create", create(addon, "deaf"), timeout_s=0.5)
+    assert caught.value.kind == "timeout"
+
+
+@pytest.mark.parametrize(("model", "kind"), [("missing", "model"), ("memory", "memory")])
+def test_errors_of_the_worker_arrive_whole(addon, engine, model, kind):
+    with pytest.raises(addon("neural_core.errors").PortraitError) as caught:
+        engine.run("Create", create(addon, model))
+    assert (caught.value.kind, caught.value.hint) == (kind, "A hint.")
+    assert "A trace." in engine.status.report
+
+
+def test_a_python_that_is_not_there(addon):
+    settings = addon("worker_client").WorkerSettings("/nowhere/python")
+    engine = addon("engine").Engine(lambda: settings)
+    with pytest.raises(addon("neural_core.errors").PortraitError, match="cannot be started") as caught:
+        engine.run("Create", create(addon))
+    assert caught.value.kind == "engine"
+
+
+def test_a_python_without_torch(addon, tmp_path):
+    """A bare virtual environment: the stub needs numpy, which is not there either."""
+    import venv
+
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    settings = addon("worker_client").WorkerSettings(str(tmp_path / "bare" / "bin" / "python"))
+    engine = addon("engine").Engine(lambda: settings)
+    with pytest.raises(addon("neural_core.errors").PortraitError) as caught:
+        engine.run("Create", create(addon))
+    assert caught.value.message == "That Python has no numpy (tried: `import numpy`: No module named 'numpy')."
+    assert caught.value.kind == "engine"
+
+
+def test_a_program_that_is_no_python(addon):
+    settings = addon("worker_client").WorkerSettings("/bin/true")
+    engine = addon("engine").Engine(lambda: settings)
+    with pytest.raises(addon("neural_core.errors").PortraitError, match="did not start"):
+        engine.run("Create", create(addon))
+
+
+def test_no_engine_is_set(addon):
+    def settings():
+        raise addon("sentences").engine_missing()
+
+    engine = addon("engine").Engine(settings)
+    engine.start("Create", create(addon), pytest.fail)
+    assert engine.status.state == "error"
+    assert engine.status.message == "Neural Portrait needs its engine, a Python 3.11 or 3.12 with PyTorch."
+
+
+def test_the_worker_sees_nothing_of_the_host(addon, monkeypatch):
+    for name in ("PYTHONPATH", "LD_LIBRARY_PATH", "BLENDER_USER_SCRIPTS"):
+        monkeypatch.setenv(name, "/elsewhere")
+    monkeypatch.setenv("HOME", "/home/somebody")
+    client = addon("worker_client")
+    environment = client.clean_environment(client.WorkerSettings("python", models_folder="/models"))
+    assert not {"PYTHONPATH", "LD_LIBRARY_PATH", "BLENDER_USER_SCRIPTS"} & set(environment)
+    assert (environment["HOME"], environment["NEURAL_PORTRAIT_MODELS"]) == ("/home/somebody", "/models")
+    assert "-I" in client.command(client.WorkerSettings("python"))
+
+
+def test_closing_the_pipe_ends_the_worker(addon, engine):
+    engine.run("Create", create(addon))
+    pid = engine.pid
+    engine.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed": -1}, {"seed": 2**31}, {"truncation": 3.0}, {"detail": 8}, {"size": 5000}]
+    + [{"make_rig": False, "make_plane": False, "make_mesh": False}],
+)
+def test_choices_that_no_worker_could_serve(addon, changes):
+    with pytest.raises(addon("neural_core.errors").UsageError):
+        addon("requests").CreateChoice(**changes)

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Job files: what is read, and the sentence for everything that is wrong."""
+
+import importlib
+import sys
+
+import pytest
+
+MINIMAL = 'version = 1\n[[job]]\ndo = "create"\n[job.portrait]\ncreate = { seed = 3 }\n'
+
+
+@pytest.fixture(scope="module")
+def job(stub_stage):
+    sys.path.insert(0, str(stub_stage))
+    yield importlib.import_module("neural_portrait.job")
+    sys.path.remove(str(stub_stage))
+
+
+@pytest.fixture
+def read(job, tmp_path):
+    def read(text, *overrides):
+        path = tmp_path / "job.toml"
+        path.write_text(text)
+        return job.read(path, overrides)
+
+    return read
+
+
+def test_defaults(read):
+    (one,) = read(MINIMAL)
+    assert one.portrait.create.choice().seed == 3
+    assert (one.portrait.create.model, one.portrait.create.truncation) == ("default-eg3d", 0.7)
+    assert one.render is None
+    assert one.worker.python == "env:NEURAL_PORTRAIT_PYTHON"
+
+
+def test_the_example_of_the_documentation_is_a_job(job, read):
+    """The TOML in job.py's docstring is read by job.py, so it cannot go stale."""
+    lines = job.__doc__.split("::\n", 1)[1].split("Relative paths")[0]
+    text = "\n".join(line[4:] for line in lines.splitlines())
+    text = text.replace("detail = 128,\n" + " " * 11 + "size = 512 }", "detail = 128, size = 512 }")
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("rig = "))  # "instead of create"
+    (one,) = read(text)
+    assert one.name == "seven smiles"
+    assert one.portrait.key[1].expression == {"jawOpen": 1.0, "mouthSmileLeft": 0.5}
+    assert one.policy.save_blend == "result.blend"
+    assert one.render.samples == 32
+
+
+def test_several_jobs_and_overrides(read):
+    text = MINIMAL + '[job.render]\nout = "a.png"\n' + MINIMAL.split("\n", 1)[1]
+    first, second = read(text, "render.out=b.png", "render.size=64", 'render.what=["scene"]')
+    assert (first.render.out, first.render.size, first.render.what) == ("b.png", 64, ("scene",))
+    assert second.render.out == "b.png"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("seed = 3", "sede = 3"), 'job 1: portrait.create: unknown key "sede". Did you mean "seed"?'),
+        (("seed = 3", 'seed = "seven"'), "job 1: portrait.create.seed must be a whole number, not 'seven'."),
+        (("seed = 3", "seed = 3.5"), "job 1: portrait.create.seed must be a whole number, not 3.5."),
+        (("seed = 3", "seed = true"), "job 1: portrait.create.seed must be a whole number, not True."),
+        (("seed = 3", "seed = -3"), "The seed -3 is not in 0"),
+        (("seed = 3", "truncation = nan"), "must be a number, not nan"),
+        (("seed = 3", 'make = ["rigg"]'), 'make is "rigg". Did you mean "rig"?'),
+        (("seed = 3", 'make = "rig"'), "must be a list"),
+        (("version = 1", "version = 2"), "version 2"),
+        (("version = 1", ""), "version None"),
+        (('"create"', '"speak"'), 'do = "speak" is not there yet'),
+        (('"create"', '"rendr"'), 'Did you mean "render"?'),
+        (('do = "create"', ""), "lacks do"),
+        (("[job.portrait]", "[job.portrait]\nrig = 'x'"), "both rig and create"),
+        (("create = { seed = 3 }", ""), "needs portrait.create"),
+        (("[[job]]", "[job]"), "no job"),
+        (("[[job]]", "[[jobs]]"), 'unknown key "jobs". Did you mean "job"?'),
+        (("= 1", "= ="), "is no TOML"),
+        (("create = {", "create = [{"), "is no TOML"),
+        (("{ seed = 3 }", "3"), "portrait.create is no table"),
+        (("[job.portrait]", "[job.portrait]\nkey = [{ frame = 1, expression = { jawOpne = 1 } }]"), '"jawOpen"'),
+        (("[job.portrait]", "[job.portrait]\nkey = [{ expression = { jawOpen = 1 } }]"), "lacks frame"),
+        (("[job.portrait]", "[job.scene]\nframes = '5-1'\n[job.portrait]"), '"5-1" are no frames'),
+        (("[job.portrait]", "[job.render]\n[job.portrait]"), "lacks out"),
+    ],
+)
+def test_what_is_wrong_gets_one_sentence(job, read, change, sentence):
+    from_, to = change
+    assert from_ in MINIMAL
+    with pytest.raises(job.UsageError) as caught:
+        read(MINIMAL.replace(from_, to, 1))
+    assert sentence in str(caught.value)
+    assert "\n" not in caught.value.message.rstrip()
+
+
+def test_render_needs_a_table(job, read):
+    with pytest.raises(job.UsageError, match=r"needs a \[job.render\]"):
+        read('version = 1\n[[job]]\ndo = "render"\n')
+
+
+@pytest.mark.parametrize("override", ["render.size", "=3", "render..size=3", "do.x=1"])
+def test_bad_overrides(job, read, override):
+    with pytest.raises(job.UsageError, match="--set"):
+        read(MINIMAL, override)
+
+
+def test_a_file_that_is_not_there(job, tmp_path):
+    with pytest.raises(job.UsageError, match="cannot be read: No such file"):
+        job.read(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "frames"),
+    [("", []), ("3", [3]), ("1-3,7", [1, 2, 3, 7]), ("5, 1-2,2", [1, 2, 5]), ("-2-1", [-2, -1, 0, 1])],
+)
+def test_frames(job, text, frames):
+    assert job.parse_frames(text) == frames
+
+
+@pytest.mark.parametrize("text", ["x", "1-", "3-1", "1-999999999", "1.5"])
+def test_no_frames(job, text):
+    with pytest.raises(job.UsageError, match="are no frames"):
+        job.parse_frames(text)
