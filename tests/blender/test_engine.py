@@ -201,8 +201,10 @@ def test_closing_the_pipe_ends_the_worker(addon, engine):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seed": -1}, {"seed": 2**31}, {"truncation": 3.0}, {"detail": 8}, {"size": 5000}]
-    + [{"make_rig": False, "make_plane": False, "make_mesh": False}],
+    [
+        *({"seed": -1}, {"seed": 2**31}, {"truncation": 3.0}, {"detail": 8}, {"size": 5000}),
+        {"make_rig": False, "make_plane": False, "make_mesh": False},
+    ],
 )
 def test_choices_that_no_worker_could_serve(addon, changes):
     with pytest.raises(addon("neural_core.errors").UsageError):
