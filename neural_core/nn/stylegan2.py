@@ -121,7 +121,7 @@ class SynthesisLayer(nn.Module):
     ) -> None:
         """Draw the weights; `resolution` is the output's, `clamp` limits the output's absolute value."""
         super().__init__()
-        self.affine = FullyConnected(w_dim, in_channels, bias_init=1)
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, size, size))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
@@ -155,7 +155,7 @@ class ToRGB(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, *, clamp: float | None = None) -> None:
         """Draw the weights; `clamp` limits the output's absolute value."""
         super().__init__()
-        self.affine = FullyConnected(w_dim, in_channels, bias_init=1)
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = 1 / math.sqrt(in_channels)

@@ -53,7 +53,7 @@ def conv2d_resample(
         # kw-up pixels late compared with the picture that the padding speaks of.
         x = _transposed_conv(x, weight, up, groups)
         pads = (left - (width - 1), right - (width - up), top - (height - 1), bottom - (height - up))
-        x = upfirdn2d(x, kernel, padding=pads, gain=up**2, flip_filter=flip_filter)
+        x = upfirdn2d(x, kernel, padding=pads, gain=float(up**2), flip_filter=flip_filter)
         return upfirdn2d(x, kernel, down=down, flip_filter=flip_filter) if down > 1 else x
     if down > 1 and height == width == 1:
         x = upfirdn2d(x, kernel, down=down, padding=(left, right, top, bottom), flip_filter=flip_filter)

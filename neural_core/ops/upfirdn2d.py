@@ -23,7 +23,11 @@ _SEPARABLE_FROM = 8  # taps; a shorter filter is cheaper as an outer product
 
 
 def make_filter(
-    taps: Sequence[float] | Sequence[Sequence[float]], *, normalize: bool = True, flip: bool = False, gain: float = 1
+    taps: Sequence[float | int] | Sequence[Sequence[float | int]],
+    *,
+    normalize: bool = True,
+    flip: bool = False,
+    gain: float = 1.0,
 ) -> Float[Tensor, "..."]:
     """Return a filter for `upfirdn2d`.
 
@@ -54,7 +58,7 @@ def upfirdn2d(
     down: Pair = 1,
     padding: Padding = 0,
     flip_filter: bool = False,
-    gain: float = 1,
+    gain: float = 1.0,
 ) -> Float[Tensor, "b c h2 w2"]:
     """Return the pictures after zero insertion, padding, filtering and decimation, in this order.
 
@@ -97,7 +101,7 @@ def filter2d(
     *,
     padding: Padding = 0,
     flip_filter: bool = False,
-    gain: float = 1,
+    gain: float = 1.0,
 ) -> Float[Tensor, "b c h2 w2"]:
     """Return the pictures filtered, of the same size if `padding` is 0."""
     width, height = _size(kernel)
@@ -112,7 +116,7 @@ def upsample2d(
     up: int = 2,
     padding: Padding = 0,
     flip_filter: bool = False,
-    gain: float = 1,
+    gain: float = 1.0,
 ) -> Float[Tensor, "b c h2 w2"]:
     """Return the pictures `up` times larger; the filter's gain makes up for the inserted zeros."""
     pads = _add(parse_padding(padding), *up_padding(kernel, up))
@@ -126,7 +130,7 @@ def downsample2d(
     down: int = 2,
     padding: Padding = 0,
     flip_filter: bool = False,
-    gain: float = 1,
+    gain: float = 1.0,
 ) -> Float[Tensor, "b c h2 w2"]:
     """Return the pictures filtered and `down` times smaller."""
     pads = _add(parse_padding(padding), *down_padding(kernel, down))

@@ -8,7 +8,7 @@ same seed gives the same picture; training uses `RandomSampling`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+@runtime_checkable
 class Sampling(Protocol):
     """Where the random numbers of a rendering come from."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -58,6 +58,7 @@ class Portrait:
     provenance: dict[str, Any] = field(default_factory=dict)
 
 
+@runtime_checkable
 class Field(Protocol):
     """A person at one instant: what can be rendered and meshed."""
 
@@ -121,6 +122,7 @@ class SystemInfo:
     knows_shape: bool = False
 
 
+@runtime_checkable
 class System(Protocol):
     """A network that makes people."""
 

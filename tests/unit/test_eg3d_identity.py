@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts that give our own EG3D weights a face code."""
+
+import numpy as np
+import pytest
+import torch
+
+from neural_core.human.anny import load_anny_head
+from neural_core.systems.eg3d.identity import FiLMDecoder, IdentityWarp, MeanPlanes, sample_grid, spread_over_grid
+
+SCALE = 2.0
+BOX = 0.72
+
+
+@pytest.fixture(scope="module")
+def face():
+    return load_anny_head()
+
+
+@pytest.fixture(scope="module")
+def warp(face):
+    vertices, directions = torch.from_numpy(face.v_template) * SCALE, torch.from_numpy(face.shapedirs) * SCALE
+    return IdentityWarp.from_face(vertices, directions, 24, BOX)
+
+
+def test_warp_carries_random_people_to_the_mean_head(face, warp):
+    rng = np.random.default_rng(3)
+    shapes = rng.standard_normal((6, face.shapedirs.shape[2])).astype(np.float32)
+    people = torch.from_numpy(np.stack([face.vertices(shape) for shape in shapes])) * SCALE
+    mean = torch.from_numpy(face.v_template) * SCALE
+    carried = warp(people, warp.volume(torch.from_numpy(shapes)))
+    before, after = ((points - mean).norm(dim=-1).mean() / SCALE * 1000 for points in (people, carried))
+    assert before > 2.5, "the people should differ from the mean head, else nothing is tested"
+    assert after < 1.1, f"{after:.2f} mm left of {before:.2f} mm"
+
+
+def test_mean_person_is_not_moved(warp):
+    points = (torch.rand(1, 50, 3) - 0.5) * BOX
+    moved = warp(points, warp.volume(torch.zeros(1, warp.basis.shape[0])))
+    torch.testing.assert_close(moved, points)
+
+
+def test_spread_values_are_exact_weighted_means():
+    positions, values = torch.rand(7, 3) - 0.5, torch.rand(7, 2)
+    grid = spread_over_grid(positions, values, 3, 1.0, chunk=5)
+    for (z, y, x), node in zip(
+        np.ndindex(3, 3, 3),
+        [(x, y, z) for z in (-0.5, 0, 0.5) for y in (-0.5, 0, 0.5) for x in (-0.5, 0, 0.5)],
+        strict=True,
+    ):
+        squared = ((positions.numpy() - np.array(node)) ** 2).sum(1) + 0.004**2
+        weights = 1 / squared**2
+        expected = (weights[:, None] * values.numpy()).sum(0) / weights.sum()
+        np.testing.assert_allclose(grid[:, z, y, x].numpy(), expected, rtol=1e-4)
+
+
+def test_grid_of_a_linear_function_is_read_exactly():
+    nodes = torch.linspace(-0.5, 0.5, 5)
+    z, y, x = torch.meshgrid(nodes, nodes, nodes, indexing="ij")
+    grid = (2 * x - 3 * y + z)[None, None]
+    points = torch.rand(1, 20, 3) - 0.5
+    expected = points @ torch.tensor([2.0, -3.0, 1.0])
+    torch.testing.assert_close(sample_grid(grid, points, 1.0)[..., 0], expected)
+
+
+def test_decoder_modulation_is_what_changes_with_the_code():
+    decoder = FiLMDecoder(4, 8, 5)
+    features = torch.rand(2, 3, 4)
+    codes = torch.stack([torch.zeros(5), torch.ones(5)])
+    density, colour = decoder(features[:1].expand(2, -1, -1), decoder.modulation(codes))
+    assert density.shape == (2, 3, 1)
+    assert not torch.allclose(density[0], density[1])
+    assert colour.min() >= -0.001 and colour.max() <= 1.001
+    scale, shift = decoder.modulation(torch.zeros(1, 5))
+    torch.testing.assert_close(scale, torch.ones_like(scale))
+    torch.testing.assert_close(shift, torch.zeros_like(shift))
+
+
+def test_mean_planes_add_an_enlarged_difference():
+    planes = MeanPlanes(3, 2, 8)
+    out = planes(torch.full((1, 6, 4, 4), 0.5))
+    torch.testing.assert_close(out, planes.features + 0.5)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The discriminators of EG3D (Chan et al. 2022, section 4.1): StyleGAN2's, which may see two pictures at once."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from neural_core.nn.layers import Convolution, FullyConnected, MinibatchDeviation
+from neural_core.nn.stylegan2 import MappingNetwork, channels_at
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions and a short cut, at half the resolution afterwards (StyleGAN2, figure 7c)."""
+
+    def __init__(self, in_channels: int, out_channels: int, clamp: float | None) -> None:
+        """Draw the weights; `clamp` limits the absolute value of a convolution's output."""
+        super().__init__()
+        self.conv0 = Convolution(in_channels, in_channels, 3, activation="lrelu", clamp=clamp)
+        self.conv1 = Convolution(in_channels, out_channels, 3, activation="lrelu", down=2, clamp=clamp)
+        self.skip = Convolution(in_channels, out_channels, 1, bias=False, down=2)
+
+    def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h2 w2"]:
+        """Return features at half the resolution; both ways are scaled so that their sum keeps its variance."""
+        return self.skip(x, gain=math.sqrt(0.5)) + self.conv1(self.conv0(x), gain=math.sqrt(0.5))
+
+
+class Head(nn.Module):
+    """Features of 4x4 pixels -> logit, by the product with the label's embedding (Miyato and Koyama 2018)."""
+
+    def __init__(self, channels: int, label_features: int, group: int | None, clamp: float | None) -> None:
+        """Draw the weights.
+
+        Args:
+            channels: of the input.
+            label_features: numbers in the label's embedding; 0 for no label.
+            group: samples whose differences are measured together.
+            clamp: limit of the absolute value of the convolution's output.
+        """
+        super().__init__()
+        self.deviation = MinibatchDeviation(group)
+        self.conv = Convolution(channels + 1, channels, 3, activation="lrelu", clamp=clamp)
+        self.hidden = FullyConnected(channels * 16, channels, activation="lrelu")
+        self.output = FullyConnected(channels, max(label_features, 1))
+
+    def forward(self, x: Float[Tensor, "b c 4 4"], label: Float[Tensor, "b l"] | None) -> Float[Tensor, "b 1"]:
+        """Return the logit."""
+        x = self.output(self.hidden(self.conv(self.deviation(x)).flatten(1)))
+        if label is None:
+            return x
+        return (x * label).sum(dim=1, keepdim=True) / math.sqrt(label.shape[1])
+
+
+class Discriminator(nn.Module):
+    """Pictures and their camera labels -> logits, positive for real."""
+
+    def __init__(
+        self,
+        resolution: int,
+        *,
+        picture_channels: int = 3,
+        label_dim: int = 25,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        group: int | None = 4,
+        clamp: float | None = 256.0,
+    ) -> None:
+        """Draw the weights.
+
+        Args:
+            resolution: of the pictures: a power of two, at least 8.
+            picture_channels: channels of the pictures.
+            label_dim: numbers in a label; 0 for none.
+            channel_base: feature channels times resolution, before the maximum is applied.
+            channel_max: most feature channels of a resolution.
+            group: samples whose differences are measured together; None for the whole batch.
+            clamp: limit of the absolute value of a convolution's output.
+        """
+        super().__init__()
+        sizes = [resolution >> i for i in range(resolution.bit_length() - 2)]  # resolution, ..., 8, 4
+        channels = [channels_at(size, channel_base, channel_max) for size in sizes]
+        self.from_rgb = Convolution(picture_channels, channels[0], 1, activation="lrelu", clamp=clamp)
+        self.blocks = nn.ModuleDict(
+            {
+                str(size): ResidualBlock(before, after, clamp)
+                for size, before, after in zip(sizes[:-1], channels[:-1], channels[1:], strict=True)
+            }
+        )
+        self.mapping_network = None
+        if label_dim:
+            self.mapping_network = MappingNetwork(0, label_dim, channels[-1], layers=8, track_mean=False)
+        self.head = Head(channels[-1], channels[-1] if label_dim else 0, group, clamp)
+
+    def forward(
+        self, picture: Float[Tensor, "b c r r"], label: Float[Tensor, "b l"] | None = None
+    ) -> Float[Tensor, "b 1"]:
+        """Return the logits."""
+        x = self.from_rgb(picture)
+        for block in self.blocks.values():
+            x = block(x)
+        return self.head(x, None if self.mapping_network is None else self.mapping_network(None, label))
+
+
+class DualDiscriminator(nn.Module):
+    """Sees the finished picture and the enlarged volume rendering at once, so that they have to agree."""
+
+    def __init__(
+        self,
+        resolution: int,
+        *,
+        label_dim: int = 25,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        group: int | None = 4,
+        clamp: float | None = 256.0,
+    ) -> None:
+        """Draw the weights; the arguments are those of `Discriminator`."""
+        super().__init__()
+        self.network = Discriminator(
+            resolution, picture_channels=6, label_dim=label_dim, channel_base=channel_base, channel_max=channel_max,
+            group=group, clamp=clamp,
+        )  # fmt: skip
+
+    def forward(
+        self,
+        image: Float[Tensor, "b 3 r r"],
+        image_raw: Float[Tensor, "b 3 h w"],
+        label: Float[Tensor, "b l"] | None = None,
+    ) -> Float[Tensor, "b 1"]:
+        """Return the logits of pictures and their volume renderings (of real ones: of the shrunk picture)."""
+        return self.network(torch.cat([image, self.enlarged(image_raw, image.shape[-1])], dim=1), label)
+
+    def enlarged(self, image_raw: Float[Tensor, "b 3 h w"], size: int) -> Float[Tensor, "b 3 s s"]:
+        """Return the volume rendering at the picture's size."""
+        return F.interpolate(image_raw, size=(size, size), mode="bilinear", align_corners=False, antialias=True)
