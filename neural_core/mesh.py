@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import mcubes
 import numpy as np
@@ -38,6 +38,7 @@ _POINTS_PER_CHUNK = 1 << 15
 _COARSENING = 4
 
 
+@runtime_checkable
 class Samplable(Protocol):
     """What a mesh is made from; every `systems.common.Field` is one."""
 
@@ -180,7 +181,7 @@ def _in_chunks(
             values = function(torch.from_numpy(points[start : start + _POINTS_PER_CHUNK]).to(device))
         parts.append(values.float().cpu().numpy())
     report(stage, len(points), len(points))
-    return np.concatenate(parts)
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
 def largest_component(

@@ -19,7 +19,7 @@ import json
 import math
 import struct
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 from .errors import ProtocolError
 from .messages import (
@@ -85,6 +85,7 @@ CAMERA_NUMBERS = 25  # cam2world row by row (16), then normalised intrinsics row
 _READ_CHUNK = 1 << 20
 
 
+@runtime_checkable
 class ByteSource(Protocol):
     """What messages are read from: a pipe, a file, io.BytesIO."""
 
@@ -93,6 +94,7 @@ class ByteSource(Protocol):
         ...
 
 
+@runtime_checkable
 class ByteSink(Protocol):
     """What messages are written to."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rig of a portrait as plain arrays: the face model of this very person, where the portrait stands in head space."""
+"""The rig of a portrait as plain arrays: the face model of this very person, where the portrait is in head space."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUTER_PARTS = ("skin", "left_eye", "right_eye")
 """Parts of the face model that a portrait's surface follows; the inside of the mouth is hidden behind them."""
 
 PLACEMENT = "face_placement"
-"""Key in the provenance: scale, x, y, z of a face model that was fitted to a portrait; absent where it fits as it is."""
+"""Key in the provenance: scale, x, y, z of a face model that was fitted to a portrait; absent where it just fits."""
 
 
 def face_model() -> FaceModel:

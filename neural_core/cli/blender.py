@@ -10,13 +10,26 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections import deque
 from pathlib import Path
+from typing import Any
 
 from ..errors import PortraitError
 from .console import Console
 
 BATCH = Path("blender_addon") / "batch.py"
+MESH_DETAIL = 128
+PICTURE_SIZE = 512
+SAMPLES = 16
+PICTURE_FRAME = 20
+EXPRESSIONS: dict[int, dict[str, float]] = {
+    1: {},
+    20: {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8, "cheekSquintLeft": 0.5, "cheekSquintRight": 0.5},
+    40: {"jawOpen": 0.6, "browInnerUp": 0.8, "browOuterUpLeft": 0.6, "browOuterUpRight": 0.6},
+    60: {"eyeBlinkLeft": 1.0, "mouthSmileLeft": 0.6, "browDownLeft": 0.4},
+    80: {},
+}
+"""What the demo keys, by frame: a smile, surprise, and a wink, with rest before and after."""
+
 LINE_PREFIX = "PORTRAIT "
 """Lines of batch.py that are meant for programs start with this; JSON follows."""
 
@@ -60,7 +73,8 @@ def blender_command() -> list[str]:
 def run_batch(command: list[str], console: Console) -> None:
     """Run batch.py, showing the progress that it prints. Raises PortraitError with its last words if it fails."""
     environment = {**os.environ, "NEURAL_PORTRAIT_PYTHON": sys.executable}
-    last_lines: deque[str] = deque(maxlen=20)
+    last_line = ""
+    failure: dict[str, Any] = {}
     try:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -72,41 +86,72 @@ def run_batch(command: list[str], console: Console) -> None:
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                if line.startswith(LINE_PREFIX):
-                    _show(line.removeprefix(LINE_PREFIX), console)
-                elif line.strip():
-                    last_lines.append(line.strip())
+                event = _read_event(line)
+                if event is None:
+                    last_line = line.strip() or last_line
+                elif event.get("event") == "error":
+                    failure = event
+                else:
+                    _show(event, console)
         except BaseException:
             process.kill()
             raise
     if process.returncode:
-        words = next((line for line in reversed(last_lines) if "rror" in line), last_lines[-1] if last_lines else "")
-        raise PortraitError(f"Blender's part ended with exit code {process.returncode}: {words}")
+        said = str(failure.get("message") or f"it ended with exit code {process.returncode}, saying: {last_line}")
+        raise PortraitError(f"Blender: {said}", str(failure.get("hint", "")), str(failure.get("kind", "blender")))
 
 
-def _show(text: str, console: Console) -> None:
-    """Show one line of progress."""
+def _show(event: dict[str, Any], console: Console) -> None:
+    """Show progress that batch.py tells of."""
+    if event.get("event") == "stage":
+        console.report(f"Blender: {event.get('stage')}", int(event.get("done", 0)), int(event.get("total", 1)))
+    elif event.get("event") == "frame":
+        console.report(f"Blender: frame {event.get('frame')}", 1, 1)
+
+
+def _read_event(line: str) -> dict[str, Any] | None:
+    """Return what a line of batch.py says to programs; None for Blender's own lines."""
+    if not line.startswith(LINE_PREFIX):
+        return None
     try:
-        said = json.loads(text)
+        event = json.loads(line.removeprefix(LINE_PREFIX))
     except ValueError:
-        return
-    if isinstance(said, dict) and "stage" in said:
-        console.report(f"Blender: {said['stage']}", int(said.get("done", 0)), int(said.get("total", 1)))
+        return None
+    return event if isinstance(event, dict) else None
 
 
 def job_text(out: Path, model: str, seed: int, truncation: float, device: str) -> str:
     """Return the job file that makes the demo's scene; its schema is in blender_addon/job.py."""
-    text = json.dumps  # JSON strings are TOML strings
-    return f"""
-version = 1
-
-[[job]]
-do = "create"
-name = "demo"
-[job.portrait]
-create = {{ model = {text(model)}, seed = {seed}, truncation = {truncation} }}
-[job.worker]
-device = {text(device)}
-[job.policy]
-save_blend = {text(str(out / "portrait.blend"))}
-"""
+    text = json.dumps  # JSON's strings are TOML's
+    used = sorted({name for expression in EXPRESSIONS.values() for name in expression})
+    keys = [
+        f"  {{ frame = {frame}, expression = {{ "
+        + ", ".join(f"{name} = {float(expression.get(name, 0.0))}" for name in used)
+        + " } },"
+        for frame, expression in EXPRESSIONS.items()
+    ]
+    return "\n".join(
+        [
+            "version = 1",
+            "[[job]]",
+            'do = "create"',
+            'name = "demo"',
+            f'scene = {{ frames = "{PICTURE_FRAME}" }}',
+            "[job.portrait]",
+            f"create = {{ model = {text(model)}, seed = {seed}, truncation = {truncation}, detail = {MESH_DETAIL} }}",
+            'show = "MESH"',
+            "key = [",
+            *keys,
+            "]",
+            "[job.render]",
+            'what = ["scene"]',
+            f"size = {PICTURE_SIZE}",
+            f"samples = {SAMPLES}",
+            f"out = {text(str(out / 'portrait_cycles.png'))}",
+            "[job.worker]",
+            f"device = {text(device)}",
+            "[job.policy]",
+            f"save_blend = {text(str(out / 'portrait.blend'))}",
+            "",
+        ]
+    )

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
@@ -34,7 +34,7 @@ class Demo:
     """Name of an installed model, or a .safetensors file."""
     truncation: float = 0.7
     """How far from the mean person."""
-    common: tyro.conf.OmitArgPrefixes[Common] = Common()
+    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def run(self, console: Console) -> None:
         """Make all files; without Blender make the others, and say so."""

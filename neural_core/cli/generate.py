@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
@@ -24,8 +24,8 @@ class Generate:
     """Name of an installed model (see `neural-portrait models`), or a .safetensors file."""
     truncation: float = 0.7
     """How far from the mean person: 0 is the mean, 1 as varied as in training."""
-    view: tyro.conf.OmitArgPrefixes[View] = View()
-    common: tyro.conf.OmitArgPrefixes[Common] = Common()
+    view: tyro.conf.OmitArgPrefixes[View] = field(default_factory=View)
+    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def run(self, console: Console) -> None:
         """Write the pictures."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
@@ -30,7 +30,7 @@ class Mesh:
     """How far from the mean person."""
     detail: int = 128
     """Grid cells along a side of the model's box, 16 to 512."""
-    common: tyro.conf.OmitArgPrefixes[Common] = Common()
+    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def run(self, console: Console) -> None:
         """Write the mesh."""

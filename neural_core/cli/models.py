@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +30,7 @@ class Models:
     """import: the model's new name."""
     where: bool = False
     """Print the folder that models are put into, and stop."""
-    common: tyro.conf.OmitArgPrefixes[Common] = Common()
+    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def run(self, console: Console) -> None:
         """Show or import."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,8 +37,8 @@ class Render:
     """Make a film of the camera going round; --yaw is then how far to each side (0: all the way round)."""
     frames: int = 96
     """Frames of the turntable, 24 a second."""
-    view: tyro.conf.OmitArgPrefixes[View] = View()
-    common: tyro.conf.OmitArgPrefixes[Common] = Common()
+    view: tyro.conf.OmitArgPrefixes[View] = field(default_factory=View)
+    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def run(self, console: Console) -> None:
         """Write the picture or the film."""

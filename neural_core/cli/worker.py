@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import tyro
 
@@ -15,7 +15,7 @@ from .options import Common
 class Worker:
     """Be the process that Blender talks to: framed messages on stdin and stdout, the log on stderr."""
 
-    common: tyro.conf.OmitArgPrefixes[Common] = Common()
+    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def run(self, console: Console) -> None:
         """Serve until stdin is closed."""

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any bytes are messages or a ProtocolError; any message survives the way."""
+
+import dataclasses
+import io
+import json
+import math
+import struct
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from neural_core import protocol
+from neural_core.errors import ProtocolError
+
+# A busy machine is no failure.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+finite = st.floats(allow_nan=False, allow_infinity=False)
+int64 = st.integers(-(1 << 63) + 1, (1 << 63) - 1)
+json_values = st.recursive(
+    st.none() | st.booleans() | int64 | finite | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@st.composite
+def raw_arrays(draw):
+    dtype = draw(st.sampled_from(sorted(protocol.ITEM_BYTES)))
+    shape = tuple(draw(st.lists(st.integers(0, 4), max_size=3)))
+    size = protocol.ITEM_BYTES[dtype] * math.prod(shape)
+    return protocol.RawArray(dtype, shape, draw(st.binary(min_size=size, max_size=size)))
+
+
+FIELD_VALUES = {
+    "int": int64,
+    "float": finite,
+    "str": st.text(),
+    "tuple[float, ...]": st.lists(finite, min_size=25, max_size=25).map(tuple),
+    "dict[str, Any]": st.dictionaries(st.text(), json_values, max_size=3),
+    "Arrays": st.dictionaries(st.text(), raw_arrays(), max_size=3),
+}
+
+
+@st.composite
+def messages(draw):
+    kind = draw(st.sampled_from(protocol.REQUESTS + protocol.ANSWERS))
+    return kind(**{f.name: draw(FIELD_VALUES[str(f.type)]) for f in dataclasses.fields(kind)})
+
+
+@patient
+@given(st.lists(messages(), max_size=3))
+def test_messages_survive_the_way(sent):
+    stream = io.BytesIO(b"".join(protocol.encode(message) for message in sent))
+    received = []
+    while (message := protocol.read(stream)) is not None:
+        received.append(message)
+    assert received == sent
+
+
+def read_all(data: bytes) -> int:
+    """Read until the end; the number of messages, or -1 for a ProtocolError. Any other exception is a failure."""
+    stream, count = io.BytesIO(data), 0
+    try:
+        while protocol.read(stream) is not None:
+            count += 1
+    except ProtocolError:
+        return -1
+    return count
+
+
+@patient
+@given(st.binary(max_size=200))
+def test_any_bytes_are_messages_or_a_protocol_error(data):
+    read_all(data)
+
+
+@patient
+@given(st.dictionaries(st.sampled_from(["v", "type", "id", "arrays", "fields", "size", "camera"]), json_values))
+def test_any_json_header_is_a_message_or_a_protocol_error(header):
+    text = json.dumps({"v": 1, "type": "done", "id": 1, **header}).encode()
+    read_all(struct.pack("<I", len(text)) + text)
+
+
+@patient
+@given(messages(), st.data())
+def test_a_damaged_message_is_a_message_or_a_protocol_error(message, data):
+    frame = bytearray(protocol.encode(message))
+    for _ in range(data.draw(st.integers(1, 3))):
+        frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    read_all(bytes(frame))
