@@ -143,6 +143,7 @@ def _configure(scene: bpy.types.Scene, table: job.RenderTable, opened: bool) -> 
     render.engine = {"CYCLES": "CYCLES", "EEVEE": eevee, "WORKBENCH": "BLENDER_WORKBENCH"}[table.engine]
     if table.engine == "CYCLES":
         scene.cycles.samples = table.samples
+        scene.cycles.use_denoising = scene.cycles.use_denoising and _can_denoise()
     elif table.engine == "EEVEE":
         scene.eevee.taa_render_samples = table.samples
     if table.size and opened:
@@ -153,6 +154,13 @@ def _configure(scene: bpy.types.Scene, table: job.RenderTable, opened: bool) -> 
     render.image_settings.file_format = "PNG"
     render.image_settings.color_mode = "RGBA"
     render.use_file_extension = False
+
+
+def _can_denoise() -> bool:
+    """Return whether this build of Cycles has its denoiser; some distributions leave it out, and rendering then fails."""
+    import _cycles
+
+    return bool(getattr(_cycles, "with_openimagedenoise", True))
 
 
 def _facts(one: job.Job, root: bpy.types.Object, number: int, what: str) -> dict[str, Any]:

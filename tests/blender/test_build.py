@@ -64,7 +64,7 @@ def test_command_line(tmp_path):
         ("neural_core/errors.py", "from typing", "from . import cameras\nfrom typing", "may need torch"),
         ("panels.py", "# SPDX-License-Identifier: GPL-3.0-or-later\n", "", "does not begin with its licence"),
         ("blender_manifest.toml", 'id = "neural_portrait"', 'id = "other"', "not what Blender accepts"),
-        ("blender_manifest.toml", 'version = "', 'version = "9', "neural_core"),
+        ("blender_manifest.toml", '\nversion = "', '\nversion = "9', "neural_core"),
         ("blender_manifest.toml", "maintainer", "keeper", "lacks maintainer"),
         ("blender_manifest.toml", "[permissions]", "[permissions", "cannot be read"),
     ],

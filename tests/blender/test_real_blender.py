@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real Blender executables, named by $BLENDER_EXE (command lines separated by os.pathsep), with the stub worker."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+from staging import HERE, builder
+from test_batch import JOB, read_png
+
+EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
+
+pytestmark = [
+    pytest.mark.real_blender,
+    pytest.mark.skipif(not EXECUTABLES, reason="BLENDER_EXE names no real Blender"),
+]
+
+
+@pytest.fixture(scope="module", params=EXECUTABLES, ids=[" ".join(command[-2:]) for command in EXECUTABLES])
+def blender(request, tmp_path_factory):
+    """Run a real Blender without a window, in a home folder of its own."""
+    home = tmp_path_factory.mktemp("home")
+
+    def run(*arguments, timeout=300):
+        environment = {**os.environ, "HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
+        command = [*request.param, "-b", "--python-exit-code", "9", *map(str, arguments)]
+        return subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=timeout, check=False, errors="replace"
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def installed(blender, tmp_path_factory):
+    """The ZIP installed as an extension (enabled, disabled and enabled again); the stub is then its worker."""
+    archive = builder().build(tmp_path_factory.mktemp("dist"))
+    run = blender("-P", HERE / "inside" / "install.py", "--", archive)
+    assert run.returncode == 0, run.stdout + run.stderr
+    (line,) = [line for line in run.stdout.splitlines() if line.startswith("INSTALLED ")]
+    folder = Path(line.removeprefix("INSTALLED "))
+    with zipfile.ZipFile(archive) as content:
+        assert {name for name in content.namelist() if not (folder / name).is_file()} == set()
+    shutil.copyfile(HERE / "stub_worker.py", folder / "run_worker.py")
+    return folder
+
+
+def test_zip_installs_enables_disables_and_enables_again(installed):
+    assert (installed / "blender_manifest.toml").is_file()
+
+
+@pytest.mark.parametrize("place", ["installed", "stage"])
+def test_batch_writes_frames_and_a_blend(place, blender, installed, stub_stage, tmp_path):
+    script = installed / "batch.py" if place == "installed" else stub_stage / "neural_portrait" / "batch.py"
+    (tmp_path / "job.toml").write_text(JOB)
+    run = blender("-P", script, "--", tmp_path / "job.toml")
+    assert run.returncode == 0, run.stdout + run.stderr
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    pictures = {f"f_00{frame}_{what}.png" for frame in (1, 2) for what in ("plane", "scene")}
+    assert names == pictures | {"frames.jsonl", "p.blend"}
+    assert read_png(tmp_path / "out" / "f_001_scene.png")[16, 16, :3].std() > 10
+    last = [line for line in run.stdout.splitlines() if line.startswith("PORTRAIT ")][-1]
+    assert json.loads(last.removeprefix("PORTRAIT ")) == {"event": "done", "skipped": 0}
+
+
+def test_broken_job_is_a_sentence_and_code_2(blender, stub_stage, tmp_path):
+    (tmp_path / "job.toml").write_text(JOB.replace("seed", "sede", 1))
+    run = blender("-P", stub_stage / "neural_portrait" / "batch.py", "--", tmp_path / "job.toml")
+    assert run.returncode == 2
+    assert 'unknown key "sede". Did you mean "seed"?' in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_the_jaw_moves_and_a_killed_worker_does_not_end_blender(blender, installed, tmp_path):
+    run = blender("-P", HERE / "inside" / "animate.py", "--", tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["surface"] >= 0.7 * facts["driver"] > 0.02
+    assert facts["scalp"] < 0.001
+    assert facts["undone"] == []
+    assert "stopped (killed" in facts["after_kill"]
+    assert facts["portraits"] == 2
