@@ -102,7 +102,8 @@ class Comb:
         thickness = 0.00055 + 0.00025 * np.clip(lengths / 0.1, 0, 1)
         taper = np.linspace(1.0, 0.35, _STEPS + 1)
         present = regions.scalp(places, look, soft=0.010)
-        radii = thickness[:, None] * taper * np.sqrt(present)[:, None]
+        uncut = 1 - np.maximum.accumulate(_face_window(strands), axis=1)
+        radii = thickness[:, None] * taper * np.sqrt(present)[:, None] * uncut
         keep = present > 0.02
         return Strands(strands[keep].astype(np.float32), radii[keep].astype(np.float32))
 
@@ -134,7 +135,8 @@ class Comb:
         front = (1 - regions.smoothstep(30.0, 52.0, regions.front_angle(places))) * regions.smoothstep(0.02, 0.05, places[:, 2])
         to_brows = np.clip(0.85 * (places[:, 1] - 0.030), 0.012, 0.075)
         capped = to_brows * np.tanh(lengths / to_brows)
-        lengths = lengths + (capped - lengths) * front * look.fringe
+        fringe = float(regions.smoothstep(np.array(0.15), np.array(0.6), np.array(look.fringe)))
+        lengths = lengths + (capped - lengths) * front * fringe
         return lengths * self._shorter * (0.25 + 0.75 * regions.scalp(places, look, soft=0.012))
 
     def _flow(self, outwards: NDArray, look: Look) -> NDArray:
@@ -208,6 +210,13 @@ def _away_from_face(points: NDArray, look: Look) -> NDArray:
     zone = zone * regions.smoothstep(0.080, 0.066, np.abs(x))
     side = np.tanh((x - 0.5 * look.parting) / 0.015)
     return zone[:, None] * np.stack([1.6 * side, np.zeros_like(x), np.full_like(x, -0.7)], 1)
+
+
+def _face_window(points: NDArray) -> NDArray:
+    """1 in front of eyes, nose and mouth: strands are cut where they enter."""
+    x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
+    window = regions.smoothstep(0.066, 0.056, x) * regions.smoothstep(0.026, 0.018, y)
+    return window * regions.smoothstep(0.020, 0.032, z)
 
 
 def _sample_roots(model: FaceModel, density, count: int, rng: np.random.Generator) -> _Roots:

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lay MediaPipe's landmarks on the face model, from rendered people whose mesh and camera are known.
+
+    python -m training.synthetic.embed_landmarks --data DIR [--model assets/face/anny_head.safetensors]
+
+FaceMesh runs on the near-frontal picture of every person; each landmark's ray is followed to the person's mesh, and the
+place where it hits is carried to the mean head. The median over the people, moved to the nearest point of the mean
+head's surface, is the landmark. So the landmarks are MediaPipe's own idea of where they are, on our mesh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from neural_core.human.anny import SHIPPED
+from neural_core.human.landmarks import MEDIAPIPE_COUNT, embed, first_hits, ibug_68
+from neural_core.human.model import FaceModel
+from training.synthetic.labels import finished_people, person_file
+from training.synthetic.people import HEAD_TO_MODEL
+
+_GREY = (168, 174, 184)
+_ENLARGED = 512  # FaceMesh is fed this size
+
+
+def median_places(model: FaceModel, data: Path, limit: int) -> NDArray[np.float64]:
+    """Places [478, 3] on the mean head, medians over the people of a data set."""
+    import mediapipe as mp
+
+    found = []
+    seen = np.zeros(len(model.faces), bool)
+    for part in ("skin", "left_eye", "right_eye"):
+        seen |= model.parts[part]
+    faces = model.faces[seen]
+    with mp.solutions.face_mesh.FaceMesh(
+        static_image_mode=True, refine_landmarks=True, max_num_faces=1, min_detection_confidence=0.5
+    ) as detector:
+        for index in finished_people(data)[:limit]:
+            with np.load(person_file(data, index)) as person:
+                code, label, name = person["z"], person["cameras"][0].astype(float), str(person["images"][0])
+            points = _detect(detector, data / name)
+            if points is None:
+                continue
+            pose, intrinsics = label[:16].reshape(4, 4), label[16:].reshape(3, 3)
+            rays = np.concatenate([points, np.ones((len(points), 1))], 1) @ np.linalg.inv(intrinsics).T
+            vertices = model.vertices(code[: model.shapedirs.shape[2]])
+            triangles, barycentric = first_hits(
+                pose[:3, 3] / HEAD_TO_MODEL, rays @ pose[:3, :3].T, vertices, faces
+            )
+            places = np.einsum("nc,ncd->nd", barycentric, model.v_template[faces[triangles]])
+            places[triangles < 0] = np.nan
+            found.append(places)
+    if len(found) < 8:
+        raise ValueError(f"FaceMesh found only {len(found)} faces in {data}; at least 8 are needed")
+    print(f"{len(found)} faces; hits per landmark at least {np.isfinite(found)[..., 0].sum(0).min()}")
+    return np.nanmedian(found, axis=0)
+
+
+def _detect(detector, picture: Path) -> NDArray[np.float64] | None:
+    """Landmarks [478, 2] in 0..1, or None."""
+    image = Image.open(picture).convert("RGBA")
+    grey = Image.new("RGBA", image.size, (*_GREY, 255))
+    grey.alpha_composite(image)
+    large = grey.convert("RGB").resize((_ENLARGED, _ENLARGED), Image.Resampling.BICUBIC)
+    result = detector.process(np.asarray(large))
+    if not result.multi_face_landmarks:
+        return None
+    return np.array([[point.x, point.y] for point in result.multi_face_landmarks[0].landmark])
+
+
+def main() -> int:
+    """Embed the landmarks and write them into the model's file."""
+    parser = argparse.ArgumentParser(prog="training.synthetic.embed_landmarks", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", type=Path, default=SHIPPED)
+    parser.add_argument("--limit", type=int, default=200, help="people at most")
+    options = parser.parse_args()
+    model = FaceModel.load(options.model)
+    places = median_places(model, options.data, options.limit)
+    assert places.shape == (MEDIAPIPE_COUNT, 3)
+    eyes = model.parts["left_eye"] | model.parts["right_eye"]
+    skin_embedding = embed(model, places[:468], model.parts["skin"])
+    iris_embedding = embed(model, places[468:], eyes)
+    both = tuple(np.concatenate(pair) for pair in zip(skin_embedding, iris_embedding, strict=True))
+    dataclasses.replace(model, landmarks_478=both, landmarks_68=ibug_68(both)).save(options.model)
+    print(f"{options.model}: landmarks written")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
