@@ -7,6 +7,7 @@ where it comes from: JSON in the text chunk "provenance" of a PNG, in the commen
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from . import __version__
 from .errors import InputError
-from .files import replacing
+from .files import write_bytes
 
 PROVENANCE = "provenance"
 Picture = NDArray[np.uint8]
@@ -30,8 +31,8 @@ def write_png(path: Path, picture: Picture, provenance: Mapping[str, Any]) -> No
     info = PngInfo()
     info.add(b"sRGB", b"\0")  # the samples are sRGB, perceptual intent
     info.add_text(PROVENANCE, statement(provenance))
-    with replacing(path) as partial:
-        iio.imwrite(partial, picture, plugin="pillow", extension=".png", pnginfo=info)
+    data = iio.imwrite("<bytes>", picture, plugin="pillow", extension=".png", pnginfo=info)
+    write_bytes(path, data)
 
 
 def write_mp4(path: Path, frames: Iterable[Picture], fps: float, provenance: Mapping[str, Any]) -> int:
@@ -44,13 +45,16 @@ def write_mp4(path: Path, frames: Iterable[Picture], fps: float, provenance: Map
         provenance: what `statement` adds to.
     """
     count = 0
-    with replacing(path) as partial, iio.imopen(partial, "w", plugin="pyav", extension=".mp4") as film:
+    # Made in memory: the encoder, which would have to write its index at the end, cannot meet a full disk then.
+    memory = io.BytesIO()
+    with iio.imopen(memory, "w", plugin="pyav", extension=".mp4") as film:
         film.container_metadata["comment"] = statement(provenance)
         film.init_video_stream("libx264", fps=fps, pixel_format="yuv420p")
         for frame in frames:
             height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
             film.write_frame(np.ascontiguousarray(frame[:height, :width, :3]))
             count += 1
+    write_bytes(path, memory.getvalue())
     return count
 
 

@@ -25,7 +25,7 @@ from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
 from .errors import PortraitError, UsageError
-from .files import replacing
+from .files import write_bytes
 from .progress import Report, silent
 
 DENSITY_LEVEL = 20.0
@@ -248,8 +248,8 @@ def export(mesh: ColouredMesh, path: Path, kind: str | None = None) -> None:
         visual = TextureVisuals(material=material)
         visual.vertex_attributes["color"] = rgba
     shape = trimesh.Trimesh(mesh.vertices, mesh.faces, visual=visual, process=False)
-    with replacing(path) as partial:
-        shape.export(partial, file_type=kind)
+    data = shape.export(file_type=kind)
+    write_bytes(path, data.encode() if isinstance(data, str) else bytes(data))
 
 
 def check_kind(kind: str) -> str:

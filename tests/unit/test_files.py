@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neural_core import files, media
+from neural_core import files, media, mesh
 from neural_core.errors import PortraitError, UsageError, as_portrait_error
 
 
@@ -30,9 +30,13 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
 
-    with pytest.raises(KeyError), files.replacing(target) as partial:
-        partial.write_bytes(b"half")
-        raise KeyError("the writer failed")
+    def fail():
+        with files.replacing(target) as partial:
+            partial.write_bytes(b"half")
+            raise KeyError("the writer failed")
+
+    with pytest.raises(KeyError):
+        fail()
     assert target.read_bytes() == b"old"
     assert names(tmp_path) == ["a.bin"]
 
@@ -56,12 +60,20 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch, n
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_a_full_device_is_one_sentence(monkeypatch, tmp_path):
-    """The real error of the operating system, through the writer of pictures."""
-    target = tmp_path / "x.png"
-    (tmp_path / f".x.{os.getpid()}.part.png").symlink_to("/dev/full")
+@pytest.mark.parametrize("kind", ["png", "mp4", "glb"])
+def test_a_full_device_is_one_sentence(tmp_path, kind):
+    """The operating system's own error, through the writers of pictures, films and meshes."""
+    frame = np.zeros((64, 64, 3), np.uint8)
+    corners = np.eye(3, dtype=np.float32)
+    triangle = mesh.ColouredMesh(corners, np.array([[0, 1, 2]], np.int32), corners)
+    write = {
+        "png": lambda path: media.write_png(path, frame, {}),
+        "mp4": lambda path: media.write_mp4(path, [frame, frame], 24.0, {}),
+        "glb": lambda path: mesh.export(triangle, path),
+    }
+    (tmp_path / f".x.{os.getpid()}.part.{kind}").symlink_to("/dev/full")
     with pytest.raises(PortraitError, match="Cannot write") as caught:
-        media.write_png(target, np.zeros((64, 64, 3), np.uint8), {})
+        write[kind](tmp_path / f"x.{kind}")
     assert "full" in caught.value.hint
     assert names(tmp_path) == []
 
