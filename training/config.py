@@ -65,10 +65,9 @@ def build(kind: type[T], table: dict[str, Any], where: str) -> T:
     Raises:
         UsageError: with the dotted name of the first field that is wrong.
     """
-    config = pydantic.ConfigDict(extra="forbid", strict=True)
-    adapter = pydantic.TypeAdapter(pydantic.dataclasses.dataclass(kind, config=config, frozen=True))
     try:
-        return adapter.validate_json(json.dumps(table))  # JSON mode: lists become tuples, still strict on types
+        # As JSON, in which a list may stand for a tuple; types are strict all the same.
+        return pydantic.TypeAdapter(kind).validate_json(json.dumps(table), strict=True, extra="forbid")
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

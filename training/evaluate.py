@@ -57,11 +57,11 @@ def _main(flags: argparse.Namespace) -> int:
         if name in wanted and folder is None:
             raise UsageError(f"The metric {name!r} needs people to compare with.", f"Give {option} DIR.")
 
-    from neural_core import models
+    from neural_core import devices, models, systems
 
     from .metrics import protocol
 
-    system = models.load(flags.model, flags.device)
+    system = systems.load(models.find(flags.model).path, devices.choose(flags.device))
     flags.out.mkdir(parents=True, exist_ok=True)
     figures: dict[str, float] = {}
     if {"psnr", "depth"} & set(wanted):

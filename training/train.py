@@ -73,17 +73,16 @@ def _configure(kind: type, path: Path | None, fields: list[str]) -> Any:
 def _train(name: str, recipe: Any, config: Any, flags: argparse.Namespace) -> None:
     import torch
 
+    from neural_core import devices
+
     from .run_log import RunLog
     from .trainer import Trainer
 
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    device = flags.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(config.run.seed)
     log = RunLog(flags.run or Path("runs") / name, name, config, flags.resume)
-    Trainer(recipe.build(config, torch.device(device)), config.run, log).run()
+    Trainer(recipe.build(config, devices.choose(flags.device)), config.run, log).run()
     print(f"Exported {log.folder / 'model.safetensors'}.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -59,10 +60,10 @@ def load_portraits(folder: Path, limit: int = 0) -> Portraits:
         if limit and len(codes) == limit:
             break
         try:
-            with np.load(path) as person:
+            with path.open("rb") as file, np.load(file) as person:
                 code, camera, depth = person["z"], person["cameras"], person["depth"]
                 rgba = np.stack([iio.imread(folder / str(name)) for name in person["images"]])
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
             skipped.append(f"{path.name}: {error}")
             continue
         if rgba.shape[-1] != 4 or (pictures and rgba.shape != pictures[0].shape):

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A data set whose every pixel is known on paper: each person is a sphere, coloured by the first numbers of the code."""
+
+import json
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+
+from neural_core.cameras import Camera, orbit
+from neural_core.rendering.rays import camera_rays, pixel_centres
+
+RADIUS = 0.2
+"""Of every sphere, model units."""
+
+
+def colour_of(code: np.ndarray) -> np.ndarray:
+    """Return the sphere's colour, 0..1, from the last three numbers of the code."""
+    return 1 / (1 + np.exp(-code[-3:]))
+
+
+def hit(camera: Camera, size: int) -> np.ndarray:
+    """Return the distance to the sphere along each pixel's ray [n, size, size], 0 where it misses.
+
+    |o + t d|^2 = r^2 with |d| = 1: t = -o.d - sqrt((o.d)^2 - |o|^2 + r^2).
+    """
+    origins, directions = camera_rays(camera, pixel_centres(size, size, camera.intrinsics))
+    along = (origins * directions).sum(-1)
+    under = along.square() - origins.square().sum(-1) + RADIUS**2
+    distance = torch.where(under > 0, -along - under.clamp(min=0).sqrt(), 0.0)
+    return distance.reshape(-1, size, size).numpy()
+
+
+def write_spheres(folder: Path, people: int, views: int, size: int, z_dim: int) -> None:
+    """Write a data set in the layout of `training.synthesize portraits`."""
+    (folder / "people").mkdir(parents=True)
+    (folder / "00000").mkdir()
+    rng = np.random.default_rng(0)
+    labels = []
+    for person in range(people):
+        code = rng.standard_normal(z_dim).astype(np.float32)
+        yaw = torch.from_numpy(rng.uniform(-90, 90, views)).float()
+        camera = orbit(yaw)
+        depth = hit(camera, size)
+        rgba = np.zeros((views, size, size, 4), np.uint8)
+        rgba[depth > 0] = [*np.round(colour_of(code) * 255), 255]
+        names = [f"00000/img{person * views + view:08d}.png" for view in range(views)]
+        for name, picture, label in zip(names, rgba, camera.label().tolist(), strict=True):
+            iio.imwrite(folder / name, picture)
+            labels.append([name, label])
+        np.savez(
+            folder / "people" / f"{person:06d}.npz", z=code, cameras=camera.label().numpy(), images=np.array(names),
+            depth=depth.astype(np.float16),
+        )  # fmt: skip
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading people, and choosing rays of them."""
+
+import numpy as np
+import pytest
+import torch
+
+from neural_core.errors import InputError
+from tests.spheres import colour_of, write_spheres
+from training.data.portraits import load_portraits
+from training.data.ray_batches import PatchChoice, draw_rays
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "spheres"
+    write_spheres(folder, people=4, views=3, size=32, z_dim=8)
+    return folder
+
+
+def test_a_ray_sees_its_own_pixel(folder):
+    data = load_portraits(folder)
+    batch = draw_rays(data, PatchChoice(people=2, views=3, patches=5, side=4), torch.Generator().manual_seed(0))
+    assert batch.colour.shape == (6, 5 * 16, 3)
+    columns, rows = (batch.pixels * 32 - 0.5).round().long().unbind(-1)
+    for k, person in enumerate(batch.people.repeat_interleave(3)):
+        view = (data.cameras[person] == batch.cameras[k]).all(-1).nonzero().item()
+        alpha = data.rgba[person, view, 3][rows[k], columns[k]] / 255
+        torch.testing.assert_close(batch.alpha[k], alpha)
+        torch.testing.assert_close(batch.depth[k], data.depth[person, view].float()[rows[k], columns[k]])
+        expected = torch.from_numpy(colour_of(data.codes[person].numpy())).float() * alpha[:, None]
+        torch.testing.assert_close(batch.colour[k], expected, atol=1 / 255, rtol=0)
+
+
+def test_patches_are_squares_of_neighbours_and_mostly_on_the_person(folder):
+    data = load_portraits(folder)
+    choice = PatchChoice(people=4, views=2, patches=30, side=4)
+    batch = draw_rays(data, choice, torch.Generator().manual_seed(1))
+    patches = (batch.pixels * 32 - 0.5).round().unflatten(1, (30, 4, 4))
+    torch.testing.assert_close(patches.diff(dim=2)[..., 1], torch.ones_like(patches.diff(dim=2)[..., 1]))
+    torch.testing.assert_close(patches.diff(dim=3)[..., 0], torch.ones_like(patches.diff(dim=3)[..., 0]))
+    covered = (data.rgba[:, :, 3] > 0).float().mean()
+    assert batch.alpha.mean() > 1.5 * covered
+
+
+def test_same_generator_same_rays(folder):
+    data = load_portraits(folder)
+    first, second = (draw_rays(data, PatchChoice(2, 2, 4, 4), torch.Generator().manual_seed(9)) for _ in range(2))
+    assert torch.equal(first.pixels, second.pixels)
+    assert torch.equal(first.people, second.people)
+
+
+def test_a_damaged_person_is_left_out_by_name(folder, tmp_path):
+    copy = tmp_path / "copy"
+    write_spheres(copy, people=3, views=2, size=16, z_dim=4)
+    (copy / "people" / "000001.npz").write_bytes(b"PK\x03\x04 cut off")
+    data = load_portraits(copy)
+    assert data.people == 2
+    assert len(data.skipped) == 1
+    assert data.skipped[0].startswith("000001.npz")
+
+
+def test_an_empty_folder_is_a_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"No people found.*training\.synthesize"):
+        load_portraits(tmp_path)
+
+
+def test_limit_reads_the_first(folder):
+    data = load_portraits(folder, limit=2)
+    with np.load(folder / "people" / "000001.npz") as person:
+        np.testing.assert_array_equal(data.codes[1].numpy(), person["z"])
+    assert data.people == 2

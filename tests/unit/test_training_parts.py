@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Schedules, averages, losses, configuration files: answers that can be worked out by hand."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from neural_core.errors import UsageError
+from training.config import build, read_toml
+from training.ema import EMA
+from training.losses.reconstruction import depth_l1, edge_l1, hollow
+from training.metrics.pictures import median_pairwise_l1, over_grey, psnr
+from training.schedules import warmup_cosine
+
+
+def test_learning_rate_rises_then_falls():
+    assert warmup_cosine(0.05, 0.1) == pytest.approx(0.5)
+    assert warmup_cosine(0.1, 0.1) == pytest.approx(1)
+    assert warmup_cosine(0.55, 0.1, floor=0.2) == pytest.approx(0.6)  # half way down a cosine
+    assert warmup_cosine(2.0, 0.1, floor=0.2) == pytest.approx(0.2)
+
+
+def test_average_is_the_recursion():
+    module = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(module.weight)
+    ema = EMA(module, 0.9)
+    nn.init.ones_(module.weight)
+    ema.update(module, 1)  # early: decay is 2 / 11, not 0.9
+    assert ema.module.weight.item() == pytest.approx(9 / 11)
+    ema.update(module, 10_000)
+    assert ema.module.weight.item() == pytest.approx(1 - 0.9 * 2 / 11)
+
+
+def test_edge_loss_ignores_a_constant_shift_and_sees_a_step():
+    truth = torch.rand(1, 16, 3)
+    assert edge_l1(truth + 0.3, truth, 4) == pytest.approx(0, abs=1e-6)
+    other = truth.clone()
+    other.unflatten(1, (1, 4, 4))[:, :, :, 2:] += 0.5  # a step between the second and third column
+    assert edge_l1(other, truth, 4) == pytest.approx(0.5 * 4 / 12)
+
+
+def test_depth_loss_counts_solid_pixels_only():
+    depth, truth = torch.tensor([[1.0, 5.0, 7.0]]), torch.tensor([[1.5, 0.0, 1.0]])
+    assert depth_l1(depth, truth, torch.tensor([[1.0, 1.0, 0.5]])) == pytest.approx(0.5)
+
+
+def test_hollow_is_zero_for_an_opaque_inside():
+    assert hollow(torch.tensor([[60.0, 600.0]])) == 0
+    assert hollow(torch.tensor([[0.0, 30.0]])) == pytest.approx(0.75)
+
+
+def test_psnr_of_a_known_error():
+    truth = torch.full((1, 3, 4, 4), 0.5)
+    assert psnr(truth + 0.1, truth).item() == pytest.approx(20, abs=1e-4)
+    torch.testing.assert_close(over_grey(torch.zeros(1, 3, 1, 1), torch.zeros(1, 1, 1, 1)), truth[..., :1, :1])
+
+
+def test_median_pairwise_distance():
+    pictures = torch.tensor([0.0, 0.1, 0.4])[:, None, None, None].expand(3, 3, 2, 2)
+    assert median_pairwise_l1(pictures) == pytest.approx(0.3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    rate: float = 0.1
+    sizes: tuple[int, ...] = (1,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    inner: Inner = dataclasses.field(default_factory=Inner)
+    name: str = "x"
+
+
+def test_configuration_is_read_and_extended(tmp_path):
+    (tmp_path / "base.toml").write_text('name = "a"\n[inner]\nrate = 0.5\nsizes = [2, 3]\n')
+    (tmp_path / "over.toml").write_text('extends = "base.toml"\n[inner]\nrate = 0.25\n')
+    config = build(Outer, read_toml(tmp_path / "over.toml"), "over.toml")
+    assert config == Outer(Inner(0.25, (2, 3)), "a")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nome = 'a'", "nome"),
+        ("[inner]\nrat = 1.0", "inner.rat"),
+        ("[inner]\nrate = 'fast'", "inner.rate"),
+        ("name = ", "not valid TOML"),
+    ],
+)
+def test_a_wrong_configuration_names_its_field(tmp_path, text, words):
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        build(Outer, read_toml(tmp_path / "c.toml"), "c.toml")
+
+
+def test_extends_goes_one_level(tmp_path):
+    (tmp_path / "a.toml").write_text('extends = "b.toml"')
+    (tmp_path / "b.toml").write_text('extends = "c.toml"')
+    with pytest.raises(UsageError, match="itself extends"):
+        read_toml(tmp_path / "a.toml")
