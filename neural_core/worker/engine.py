@@ -90,7 +90,7 @@ class Engine:
     def _open(self, request: protocol.Open, report: Report) -> Result:
         file = request.arrays.get("file")
         if file is None or file.dtype != "u1":
-            raise ProtocolError('An "open" message carries the array "file" of bytes.')
+            raise ProtocolError('An "open" message carries the array "file" of bytes.', "This is a bug of the client.")
         return self._hold(request.portrait, *self._studio.open(file.data, "portrait", report), report)
 
     def _hold(self, name: str, loaded: Loaded, portrait: Portrait, report: Report) -> Result:
