@@ -95,11 +95,12 @@ def stratified(
         in_disparity: even steps in 1 / distance rather than in distance.
     """
     t = torch.linspace(0, 1, count, device=near.device, dtype=near.dtype).expand(*near.shape, count)
-    t = t + sampling.jitter(t) / (count - 1)
+    jitter = sampling.jitter(t)
     near, far = near[..., None], far[..., None]
     if in_disparity:
+        t = t + jitter / (count - 1)
         return 1 / ((1 - t) / near + t / far)
-    return near + t * (far - near)
+    return near.lerp(far, t) + jitter * ((far - near) / (count - 1))
 
 
 @torch.no_grad()

@@ -243,7 +243,7 @@ def test_rays_in_chunks_equal_rays_at_once(parity_folder):
                 stored["dirs"],
                 chunk=chunk,
                 on_progress=lambda done, total: told.append((done, total)),
-            )  # fmt: skip
+            )
             for chunk in (None, 50)
         ]
     assert told == [(144, 144), (50, 144), (100, 144), (144, 144)]
