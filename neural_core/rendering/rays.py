@@ -38,8 +38,8 @@ def camera_rays(
     u, v = pixels.expand(len(camera), -1, 2).unbind(-1)
     x = (u - cx + cy * skew / fy - skew * v / fy) / fx
     y = (v - cy) / fy
-    in_camera = torch.stack([x, y, torch.ones_like(x), torch.ones_like(x)], dim=-1)
-    in_world = (in_camera @ camera.cam2world.transpose(1, 2))[..., :3]
+    in_camera = torch.stack([x, y, torch.ones_like(x), torch.ones_like(x)], dim=1)
+    in_world = (camera.cam2world @ in_camera)[:, :3].transpose(1, 2)
     origins = camera.cam2world[:, None, :3, 3].expand_as(in_world)
     return origins, F.normalize(in_world - origins, dim=-1)
 
