@@ -50,6 +50,8 @@ def check_folder_of(path: Path) -> None:
     """Raise PortraitError of kind "output" now, rather than after long work, if `path` has no folder or is one."""
     if path.is_dir():
         raise output_error(path, IsADirectoryError(errno.EISDIR, "it is a folder"))
+    if path.parent.exists() and not path.parent.is_dir():
+        raise output_error(path, NotADirectoryError(errno.ENOTDIR, "its folder is a file"))
     if not path.parent.is_dir():
         raise output_error(path, FileNotFoundError(errno.ENOENT, "no such folder"))
     if not os.access(path.parent, os.W_OK):

@@ -92,9 +92,9 @@ def _shape(portrait: Portrait) -> NDArray[np.float32]:
 
 
 def _placement(portrait: Portrait) -> list[float]:
-    placement = portrait.provenance.get(PLACEMENT, [1.0, 0.0, 0.0, 0.0])
-    if not (
-        isinstance(placement, list) and len(placement) == 4 and all(isinstance(n, (int, float)) for n in placement)
-    ):
-        raise InputError("The portrait's file says nonsense about where its rig stands.", "Create it again.")
-    return [float(number) for number in placement]
+    placement: Any = portrait.provenance.get(PLACEMENT, [1.0, 0.0, 0.0, 0.0])
+    try:
+        scale, x, y, z = (float(number) for number in placement)
+    except (TypeError, ValueError) as error:
+        raise InputError("The portrait's file says nonsense about where its rig is.", "Create it again.") from error
+    return [scale, x, y, z]

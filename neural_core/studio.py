@@ -141,7 +141,7 @@ def creation_view(system: System, yaw_deg: float, pitch_deg: float) -> Camera:
     """
     camera = system.creation_camera()
     radius = float(camera.cam2world[0, :3, 3].norm())
-    return Camera(orbit(yaw_deg, pitch_deg, radius).cam2world, camera.intrinsics.cpu())
+    return Camera(orbit(float(yaw_deg), float(pitch_deg), radius).cam2world, camera.intrinsics.cpu())
 
 
 def save(portrait: Portrait, path: Path) -> None:
