@@ -157,7 +157,7 @@ def _configure(scene: bpy.types.Scene, table: job.RenderTable, opened: bool) -> 
 
 
 def _can_denoise() -> bool:
-    """Return whether this build of Cycles has its denoiser; some distributions leave it out, and rendering then fails."""
+    """Return whether this build of Cycles has its denoiser; some distributions leave it out, and rendering fails."""
     import _cycles
 
     return bool(getattr(_cycles, "with_openimagedenoise", True))

@@ -50,11 +50,6 @@ def view_transform(name: str) -> str:
     return f"{name} changes the portrait's colours"
 
 
-def out_of_memory_retry(size: int) -> int:
-    """Return the next smaller picture size to offer after the engine ran out of memory."""
-    return max(64, size // 2)
-
-
 def is_newer(theirs: str, ours: str) -> bool:
     """Return whether version `theirs` is later than `ours`; numbers separated by dots."""
 

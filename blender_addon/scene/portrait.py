@@ -213,12 +213,11 @@ def _set_visible(ob: bpy.types.Object, visible: bool) -> None:
 
 
 def _select(root: bpy.types.Object) -> None:
-    """Select the head and make the rig active, so that its sliders show and "frame selected" finds it."""
+    """Select the head: "frame selected" finds it, and the panel shows its rig's sliders."""
     layer = bpy.context.view_layer
     for ob in layer.objects.selected:
         ob.select_set(False)
-    head = find.part(root, "SURFACE") or find.part(root, "DRIVER") or find.part(root, "PLANE")
-    active = find.part(root, "RIG") or head
-    for ob in {head, active} - {None}:
-        ob.select_set(True)
-    layer.objects.active = active
+    parts = (find.part(root, role) for role in ("SURFACE", "DRIVER", "PLANE"))
+    head = next((ob for ob in parts if ob is not None and not ob.hide_get()), root)
+    head.select_set(True)
+    layer.objects.active = head

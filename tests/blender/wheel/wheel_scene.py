@@ -40,7 +40,7 @@ def test_collection_holds_every_part(portrait, scene):
     assert roles == ["CAMERA", "DRIVER", "PLANE", "RIG", "ROOT", "SURFACE"]
     assert sum(ob.type == "LIGHT" for ob in objects) == 2
     assert scene.camera == find.part(portrait, "CAMERA")
-    assert bpy.context.view_layer.objects.active == find.part(portrait, "RIG")
+    assert bpy.context.view_layer.objects.active == find.part(portrait, "SURFACE")
     np.testing.assert_allclose(np.array(portrait.matrix_world)[:3, :3], UPRIGHT, atol=1e-6)
 
 

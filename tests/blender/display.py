@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real Blender with a window, on an X server of its own (Xvfb, software GL).
+
+As a program it photographs the add-on's panel with a finished portrait, made by the real worker and the default model:
+
+    BLENDER_EXE="../shared/tools/real-blender 5.2" python tests/blender/display.py docs/images/panel.png
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from staging import HERE, stage
+
+WINDOW = (1400, 900)
+
+
+@contextmanager
+def x_server() -> Iterator[str]:
+    """Yield the DISPLAY of an X server that lives as long as the block."""
+    read_end, write_end = os.pipe()
+    size = f"{WINDOW[0]}x{WINDOW[1]}x24"
+    server = subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write_end), "-screen", "0", size, "+extension", "GLX"],
+        pass_fds=[write_end],
+        stderr=subprocess.DEVNULL,
+    )
+    os.close(write_end)
+    try:
+        with os.fdopen(read_end) as pipe:
+            yield f":{int(pipe.readline())}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def missing_programs() -> list[str]:
+    """Return which of the programs that a photograph needs are not installed."""
+    return [name for name in ("Xvfb", "import") if shutil.which(name) is None]
+
+
+def run_plan(
+    blender: list[str], package_parent: Path, plan: str, out: Path, picture: Path | None = None, timeout_s: float = 300
+) -> str:
+    """Run a plan of inside/gui.py and return what Blender printed; photograph the window to `picture` when ready.
+
+    Raises:
+        TimeoutError: if Blender does not end by itself.
+    """
+    with x_server() as display, tempfile.TemporaryDirectory() as home, (out / "log.txt").open("w+") as log:
+        environment = {**os.environ, "DISPLAY": display, "HOME": home, "LIBGL_ALWAYS_SOFTWARE": "1"}
+        environment.setdefault("NEURAL_PORTRAIT_PYTHON", sys.executable)
+        window = ["--window-geometry", "0", "0", *map(str, WINDOW)]
+        arguments = ["--factory-startup", *window, "-P", str(HERE / "inside" / "gui.py")]
+        process = subprocess.Popen(
+            [*blender, *arguments, "--", str(package_parent), plan, str(out)],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        deadline = time.monotonic() + timeout_s
+        try:
+            while process.poll() is None:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"Blender did not finish the plan {plan} in {timeout_s:g} s.")
+                if picture is not None and (out / "ready").exists():
+                    (out / "ready").unlink()
+                    subprocess.run(["import", "-window", "root", str(picture)], env=environment, check=True)
+                time.sleep(0.2)
+        finally:
+            process.kill()
+            process.wait()
+        log.seek(0)
+        return log.read()
+
+
+def main() -> int:
+    """Make the picture of the panel; returns the exit code."""
+    target = Path(sys.argv[1]).resolve()
+    blender = shlex.split(os.environ.get("BLENDER_EXE", "blender").split(os.pathsep)[-1])
+    with tempfile.TemporaryDirectory() as scratch:
+        package = stage(Path(scratch), stub="--stub" in sys.argv)
+        out = Path(scratch) / "out"
+        out.mkdir()
+        picture = out / "panel.png"
+        log = run_plan(blender, package.parent, "picture", out, picture)
+        if not picture.is_file():
+            print(log[-3000:], file=sys.stderr)
+            return 1
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # 256 colours keep the file small; nobody sees it in a screenshot.
+        subprocess.run(["convert", str(picture), "-strip", "-colors", "256", f"PNG8:{target}"], check=True)
+    print(f"{target}: {target.stat().st_size / 1e3:.0f} kB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

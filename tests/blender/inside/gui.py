@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Inside a real Blender with a window: walk through a plan, one step a timer tick, as a user would.
+
+    blender --factory-startup -P gui.py -- <folder of the staged package> <plan> <output folder>
+
+Plan "session": Create; undo and redo it; kill the worker in the middle of the next Create; Create again. Writes
+facts.json. Plan "picture": Create, open the panels, and wait to be photographed.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import addon_utils
+import bpy
+
+STAGE, PLAN, OUT = sys.argv[sys.argv.index("--") + 1 :][:3]
+TICK_S = 0.2
+PREVIEW_SAMPLES = 16
+RENDERING_S = 40
+PANEL_SHARE = 0.14  # the sidebar covers the right of the view: its middle is further left
+sys.path.insert(0, STAGE)
+addon_utils.enable("neural_portrait", default_set=True)
+
+from neural_portrait import panels, session  # noqa: E402
+from neural_portrait.scene import find, lights  # noqa: E402
+
+facts = {"drawn": []}
+
+
+def remember_drawing(cls):
+    original = cls.draw
+
+    def draw(self, context):
+        original(self, context)
+        if cls.__name__ not in facts["drawn"]:
+            facts["drawn"].append(cls.__name__)
+
+    cls.draw = draw
+
+
+for panel in panels.CLASSES:
+    remember_drawing(panel)
+if PLAN == "session":  # closed panels are not drawn
+    bpy.utils.unregister_class(panels.PORTRAIT_PT_system)
+    panels.PORTRAIT_PT_system.bl_options = set()
+    bpy.utils.register_class(panels.PORTRAIT_PT_system)
+
+
+def view():
+    return bpy.context.temp_override(**session.view3d())
+
+
+def area():
+    return session.view3d()["area"]
+
+
+def open_tab():
+    area().spaces.active.show_region_ui = True
+    yield
+    (region,) = [region for region in area().regions if region.type == "UI"]
+    region.active_panel_category = "Portrait"
+    yield
+
+
+def press_create():
+    with view():
+        # As a button press does: with an undo step of its own if the operator asked for one.
+        bpy.ops.portrait.create("INVOKE_DEFAULT", True)
+
+
+def until_free():
+    while session.engine().busy:
+        yield
+
+
+def session_plan():
+    yield from open_tab()
+    before = {ob.name for ob in bpy.context.scene.objects}
+    bpy.context.scene.portrait.detail, bpy.context.scene.portrait.size = 96, 64
+    yield
+    press_create()
+    facts["returned_at_once"] = session.engine().busy
+    yield from until_free()
+    facts["created"] = len(find.roots(bpy.context.scene))
+    yield
+    with view():
+        bpy.ops.object.select_all("INVOKE_DEFAULT", True, action="DESELECT")
+        bpy.ops.ed.undo()  # the selection
+        facts["after_undoing_something_else"] = len(find.roots(bpy.context.scene))
+        bpy.ops.ed.undo()  # the portrait, in one step
+    yield
+    facts["left_by_undo"] = sorted({ob.name for ob in bpy.context.scene.objects} - before)
+    facts["lost_by_undo"] = sorted(before - {ob.name for ob in bpy.context.scene.objects})
+    with view():
+        bpy.ops.ed.redo()
+    yield
+    facts["after_redo"] = len(find.roots(bpy.context.scene))
+
+    bpy.context.scene.portrait.model = "slow"
+    press_create()
+    while session.engine().status.fraction == 0.0:
+        yield
+    facts["stage"] = session.engine().status.stage
+    os.kill(session.engine().pid, signal.SIGKILL)
+    yield from until_free()
+    facts["state"], facts["message"] = session.engine().status.state, session.engine().status.message
+    facts["after_kill"] = len(find.roots(bpy.context.scene))
+    bpy.context.scene.portrait.model = "default-eg3d"
+    press_create()
+    yield from until_free()
+    facts["after_next_create"] = len(find.roots(bpy.context.scene))
+
+    bpy.context.scene.portrait.model = "slow"
+    press_create()
+    while session.engine().status.fraction == 0.0:
+        yield
+    with view():
+        bpy.ops.portrait.cancel()
+    yield from until_free()
+    facts["cancelled"] = session.engine().status.message
+    yield
+    (Path(OUT) / "facts.json").write_text(json.dumps(facts))
+
+
+def picture_plan():
+    scene = bpy.context.scene
+    for ob in list(scene.objects):
+        bpy.data.objects.remove(ob)
+    scene.view_settings.view_transform = "Standard"
+    yield from open_tab()
+    scene.portrait.size = 256
+    press_create()
+    yield from until_free()
+    assert session.engine().status.state == "idle", session.engine().status
+    root = find.current(bpy.context)
+    rig = find.part(root, "RIG")
+    rig["mouthSmileLeft"] = rig["mouthSmileRight"] = 0.6
+    rig["jawOpen"] = 0.25
+    rig.update_tag()
+    space = area().spaces.active
+    # Cycles: software GL would compile EEVEE's shaders for minutes.
+    scene.render.engine = "CYCLES"
+    scene.cycles.preview_samples = PREVIEW_SAMPLES
+    lights.ensure_world(scene)
+    space.shading.type = "RENDERED"
+    space.overlay.show_floor = space.overlay.show_axis_x = space.overlay.show_axis_y = False
+    space.overlay.show_relationship_lines = space.overlay.show_extras = space.overlay.show_bones = False
+    space.overlay.show_cursor = space.overlay.show_object_origins = False
+    yield
+    from mathutils import Euler, Vector
+
+    surface, plane = find.part(root, "SURFACE"), find.part(root, "PLANE")
+    with view():
+        for ob in scene.objects:
+            ob.select_set(ob in (surface, plane))
+        bpy.ops.view3d.view_selected()
+        space.region_3d.view_rotation = Euler((1.45, 0.0, 0.22)).to_quaternion()
+    yield
+    with view():
+        bpy.ops.view3d.view_selected()
+        for ob in scene.objects:
+            ob.select_set(False)
+    right = space.region_3d.view_rotation @ Vector((1.0, 0.0, 0.0))
+    space.region_3d.view_location += PANEL_SHARE * space.region_3d.view_distance * right
+    for _ in range(int(RENDERING_S / TICK_S)):
+        yield
+    (Path(OUT) / "ready").touch()
+    while (Path(OUT) / "ready").exists():
+        yield
+    for _ in range(25):
+        yield
+
+
+def run(plan):
+    """Give the timer a function that makes the next step of the plan, and quits at its end or when it fails."""
+
+    def step():
+        try:
+            next(plan)
+        except StopIteration:
+            bpy.ops.wm.quit_blender()
+            return None
+        except Exception:
+            traceback.print_exc()
+            bpy.ops.wm.quit_blender()
+            return None
+        return TICK_S
+
+    return step
+
+
+bpy.context.preferences.view.show_splash = False
+# Blender must have drawn its window once before a view has regions with a size.
+bpy.app.timers.register(run({"session": session_plan, "picture": picture_plan}[PLAN]()), first_interval=1.5)

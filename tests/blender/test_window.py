@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A session in a real Blender with a window: timers, undo, a killed worker, cancel. Each $BLENDER_EXE, under Xvfb."""
+
+import json
+import os
+import shlex
+
+import display
+import pytest
+
+EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
+
+pytestmark = [
+    pytest.mark.real_blender,
+    pytest.mark.skipif(not EXECUTABLES, reason="BLENDER_EXE names no real Blender"),
+    pytest.mark.skipif(bool(display.missing_programs()), reason=f"not installed: {display.missing_programs()}"),
+]
+
+
+@pytest.fixture(scope="module", params=EXECUTABLES, ids=[" ".join(command[-2:]) for command in EXECUTABLES])
+def session(request, stub_stage, tmp_path_factory):
+    """What a session reported, and what Blender printed."""
+    out = tmp_path_factory.mktemp("session")
+    log = display.run_plan(request.param, stub_stage, "session", out)
+    if "libGL" in log and not (out / "facts.json").exists():
+        pytest.skip(f"this Blender has no OpenGL library: {log.strip()}")
+    assert (out / "facts.json").is_file(), log
+    return json.loads((out / "facts.json").read_text()), log
+
+
+def test_panels_are_drawn_without_errors(session):
+    facts, log = session
+    assert "Traceback" not in log
+    assert set(facts["drawn"]) == {
+        *("PORTRAIT_PT_status", "PORTRAIT_PT_create", "PORTRAIT_PT_animate", "PORTRAIT_PT_show", "PORTRAIT_PT_system"),
+    }
+
+
+def test_create_returns_at_once_and_the_timer_does_the_rest(session):
+    facts, _ = session
+    assert facts["returned_at_once"]
+    assert facts["created"] == 1
+
+
+def test_create_is_one_undo_step(session):
+    facts, _ = session
+    assert facts["after_undoing_something_else"] == 1
+    assert facts["left_by_undo"] == []
+    assert facts["lost_by_undo"] == []
+    assert facts["after_redo"] == 1
+
+
+def test_killed_worker_leaves_a_sentence_and_the_next_create_works(session):
+    facts, _ = session
+    assert facts["stage"] == "Creating the portrait: lingering"
+    assert facts["state"] == "error"
+    assert facts["message"] == "The engine stopped (killed, perhaps for lack of memory) while creating the portrait."
+    assert (facts["after_kill"], facts["after_next_create"]) == (1, 2)
+
+
+def test_cancel_button(session):
+    facts, _ = session
+    assert facts["cancelled"] == "Create Portrait: cancelled. The scene is unchanged."
