@@ -34,12 +34,12 @@ $(BIN)/python:
 # torch first: later steps then find their requirement met, whatever the build.
 $(STAMPS)/torch: constraints.txt | $(BIN)/python
 	@mkdir -p $(STAMPS)
-	@echo "Installing torch ..."
+	@echo "Installing torch: a few minutes the first time ..."
 	$(PIP) -c constraints.txt torch $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 	@touch $@
 
 $(STAMPS)/demo: pyproject.toml constraints.txt $(STAMPS)/torch
-	@echo "Installing what the demo needs ..."
+	@echo "Installing what the demo needs, Blender as a Python package among it ..."
 	$(PIP) -c constraints.txt -e ".[blender]"
 	@touch $@
 
