@@ -71,9 +71,17 @@ def test_decoder_modulation_is_what_changes_with_the_code():
     assert density.shape == (2, 3, 1)
     assert not torch.allclose(density[0], density[1])
     assert colour.min() >= -0.001 and colour.max() <= 1.001
-    scale, shift = decoder.modulation(torch.zeros(1, 5))
-    torch.testing.assert_close(scale, torch.ones_like(scale))
-    torch.testing.assert_close(shift, torch.zeros_like(shift))
+
+
+def test_modulation_scales_and_shifts_the_first_layer():
+    decoder = FiLMDecoder(4, 8, 5)
+    features, code = torch.rand(1, 3, 4), torch.rand(1, 5)
+    scale, shift = (decoder.film.weight @ code[0] + decoder.film.bias).chunk(2)
+    hidden = (features @ decoder.input.weight.T + decoder.input.bias) * (1 + scale) + shift
+    raw = decoder.output(torch.nn.functional.silu(decoder.middle(torch.nn.functional.silu(hidden))))
+    density, colour = decoder(features, decoder.modulation(code))
+    torch.testing.assert_close(density, decoder.density_gain * raw[..., :1])
+    torch.testing.assert_close(colour, torch.sigmoid(raw[..., 1:]) * 1.002 - 0.001)
 
 
 def test_mean_planes_add_an_enlarged_difference():

@@ -34,7 +34,7 @@ class Person:
     warp: Float[Tensor, "b 3 r r r"]
     """Offsets from the person's head to the mean head, at the nodes of a grid."""
     modulation: tuple[Tensor, Tensor]
-    """Scale and shift of the decoder's first layer."""
+    """Weights and biases of the decoder's first layer."""
 
 
 class IdentityGenerator(nn.Module):
