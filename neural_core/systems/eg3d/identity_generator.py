@@ -75,7 +75,7 @@ class IdentityGenerator(nn.Module):
         """Return the people of some codes."""
         w_plus = self.mapping(z)[:, None].expand(-1, self.synthesis.layers, -1)
         features = self.mean_planes(self.synthesis(w_plus))
-        planes = Triplane(features, self.config.plane_axes, self.config.render.box)
+        planes = Triplane(features, self.config.plane_axes, self.config.render.box).channels_last()
         return Person(planes, self.warp.volume(z[:, : self.shape_dims]), self.decoder.modulation(z))
 
     def field(self, person: Person) -> FieldFunction:

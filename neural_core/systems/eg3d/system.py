@@ -24,7 +24,7 @@ from .identity_generator import IdentityGenerator
 
 CONFIG = EG3DConfig
 
-_RAY_SAMPLES_A_CHUNK = 1 << 13
+_RAY_SAMPLES_A_CHUNK = 1 << 16
 """Field evaluations between two calls of `on_progress`: under 200 ms on two cores with the published decoder."""
 
 Draw = Callable[[Camera, int, int, Progress | None], Rendering]
