@@ -18,6 +18,8 @@ from .console import Console
 
 BATCH = Path("blender_addon") / "batch.py"
 MESH_DETAIL = 128
+PLANE_SIZE = 384
+"""Pixels of the network's picture in the .blend."""
 PICTURE_SIZE = 512
 SAMPLES = 16
 PICTURE_FRAME = 20
@@ -138,7 +140,8 @@ def job_text(out: Path, model: str, seed: int, truncation: float, device: str) -
             'name = "demo"',
             f'scene = {{ frames = "{PICTURE_FRAME}" }}',
             "[job.portrait]",
-            f"create = {{ model = {text(model)}, seed = {seed}, truncation = {truncation}, detail = {MESH_DETAIL} }}",
+            f"create = {{ model = {text(model)}, seed = {seed}, truncation = {truncation}, detail = {MESH_DETAIL}, "
+            f"size = {PLANE_SIZE} }}",
             'show = "MESH"',
             "key = [",
             *keys,
