@@ -120,7 +120,7 @@ def eg3d_focal_from_fov(fov_deg: float) -> float:
 
     Note:
         Their field of view is the diagonal one, and they truncate pi to 3.14159 and sqrt(2) to 1.414. Published
-        results were made with these numbers (18.837 degrees stand for a focal length of 4.2647), so they are kept.
+        results were made with these numbers (FFHQ's 18.837 degrees become a focal length of 4.2634): they are kept.
     """
     return 1 / (math.tan(fov_deg * 3.14159 / 360) * 1.414)
 

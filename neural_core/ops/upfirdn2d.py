@@ -102,8 +102,11 @@ def _correlate(planes: Float[Tensor, "n 1 h w"], taps: Float[Tensor, "kh kw"]) -
 
 
 class _Correlation(torch.autograd.Function):
-    """Correlation whose gradient is another correlation: the generic one of a one-channel convolution is ten times
-    slower on CPUs. It can be differentiated any number of times in the pictures; the taps are constants."""
+    """Correlation whose gradient is another correlation.
+
+    The generic gradient of a one-channel convolution is ten times slower on CPUs. This one can be differentiated any
+    number of times in the pictures; the taps are constants.
+    """
 
     @staticmethod
     def forward(ctx: Any, planes: Tensor, taps: Tensor) -> Tensor:

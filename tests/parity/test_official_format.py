@@ -148,6 +148,7 @@ def nested_torch_file(command):
 
 def hostile(command):
     """Return files that would run a command in a careless reader, and two broken ones."""
+    argument = b"\x8c" + bytes([len(command)]) + command.encode()
     code = f"__import__('os').system({command!r})"
     return {
         "os.system": pickle.dumps({"G_ema": Call(os.system, command)}),
@@ -158,7 +159,7 @@ def hostile(command):
         "nested torch.save": nested_torch_file(command),
         "torch.load": b"\x80\x02ctorch\nload\n(X\x01\x00\x00\x00xtR.",
         "posix global": b"cposix\nsystem\n(S" + repr(command).encode() + b"\ntR.",
-        "stack global": b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c" + bytes([len(command)]) + command.encode() + b"\x85R.",
+        "stack global": b"\x80\x04\x8c\x05posix\x8c\x06system\x93" + argument + b"\x85R.",
         "dotted global": b"\x80\x04\x8c\x0btorch_utils\x8c\x09os.system\x93.",
         "instance": b"(S" + repr(command).encode() + b"\nios\nsystem\n.",
         "persistent id": b"Psomething\n.",
