@@ -10,7 +10,7 @@ from torch import nn
 from neural_core.errors import UsageError
 from training.config import build, read_toml
 from training.ema import EMA
-from training.losses.reconstruction import depth_l1, edge_l1, hollow
+from training.losses.reconstruction import depth_l1, edge_l1, hollow, line_of_sight
 from training.metrics.pictures import median_pairwise_l1, over_grey, psnr
 from training.schedules import warmup_cosine
 
@@ -49,6 +49,20 @@ def test_depth_loss_counts_solid_pixels_only():
 def test_hollow_is_zero_for_an_opaque_inside():
     assert hollow(torch.tensor([[60.0, 600.0]])) == 0
     assert hollow(torch.tensor([[0.0, 30.0]])) == pytest.approx(0.75)
+
+
+def test_line_of_sight_wants_nothing_before_the_surface_and_something_behind():
+    distances = torch.tensor([[[1.0, 1.9, 2.0, 2.05, 2.5]]])
+    depth, alpha = torch.tensor([[2.0]]), torch.tensor([[1.0]])
+    right = torch.tensor([[[0.0, 7.0, 7.0, 60.0, 0.0]]])  # what lies within the margin or far behind does not count
+    assert line_of_sight(right, distances, depth, alpha, 0.2) == pytest.approx(0)
+    fog = torch.tensor([[[5.0, 0.0, 0.0, 60.0, 0.0]]])
+    assert line_of_sight(fog, distances, depth, alpha, 0.2) == pytest.approx(1 - 2.718281828**-1)
+    thin = torch.tensor([[[0.0, 0.0, 0.0, 15.0, 0.0]]])
+    assert line_of_sight(thin, distances, depth, alpha, 0.2) == pytest.approx(0.75)
+    assert line_of_sight(fog, distances, depth, torch.tensor([[0.5]]), 0.2) == 0  # hair's fringe
+    background = torch.full((1, 1, 5), 5.0)
+    assert line_of_sight(background, distances, 0 * depth, 0 * alpha, 0.2) == pytest.approx(1 - 2.718281828**-1)
 
 
 def test_psnr_of_a_known_error():

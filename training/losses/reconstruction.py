@@ -34,10 +34,51 @@ def depth_l1(
     return ((depth - truth).abs() * solid).sum() / solid.sum().clamp(min=1)
 
 
-def hollow(density: Float[Tensor, "n k"], opaque: float = 60.0) -> Tensor:
-    """Penalty for density under `opaque` (per model unit) at points inside the head, 0..1.
+OPAQUE = 60.0
+"""Density, per model unit, from which on the head's inside counts as solid: half is absorbed within 6 mm."""
+
+
+def hollow(density: Float[Tensor, "*n"], where: Float[Tensor, "*n"] | None = None) -> Tensor:
+    """Penalty, 0..1, for density under `OPAQUE` at points inside the head.
 
     Rays say nothing of what lies behind the surface; a thin shell would be missed by coarse samples and give a mesh
     with an inner wall.
+
+    Args:
+        density: per model unit.
+        where: 1 at the points that count, 0 elsewhere; None counts all.
     """
-    return (1 - density / opaque).clamp(min=0).mean()
+    lack = (1 - density / OPAQUE).clamp(min=0)
+    return lack.mean() if where is None else _mean_where(lack, where)
+
+
+def line_of_sight(
+    density: Float[Tensor, "n r s"],
+    distances: Float[Tensor, "n r s"],
+    depth: Float[Tensor, "n r"],
+    alpha: Float[Tensor, "n r"],
+    margin: float,
+) -> Tensor:
+    """Penalty, 0..2, for density before the known surface, and for lack of it just behind.
+
+    The idea of Urban Radiance Fields (Rematas et al. 2022, section 3.3): a ray with a known end has nothing on its way
+    and something there. Pixels at the edge of the person, and in the fringe of hair, have no one depth and are left out.
+
+    Args:
+        density: of the samples, per model unit.
+        distances: of the samples along their rays, model units.
+        depth: of the surface; 0 where nothing was hit.
+        alpha: coverage, 0..1.
+        margin: half the thickness of the surface, model units. It is empty up to `depth - margin`, solid from `depth`
+            to `depth + 2 margin`.
+    """
+    hit, empty = (alpha > 0.95) & (depth > 0), alpha < 0.02
+    before = distances < (depth - margin)[..., None]
+    free = empty[..., None] | (hit[..., None] & before)
+    behind = hit[..., None] & (distances > depth[..., None]) & (distances < (depth + 2 * margin)[..., None])
+    fog = 1 - (-density * margin).exp()
+    return _mean_where(fog, free.to(density.dtype)) + hollow(density, behind.to(density.dtype))
+
+
+def _mean_where(values: Tensor, where: Tensor) -> Tensor:
+    return (values * where).sum() / where.sum().clamp(min=1)

@@ -23,7 +23,7 @@ from neural_core import checkpoints
 from neural_core.cameras import Camera, orbit
 from neural_core.errors import UsageError
 from neural_core.human.anny import load_anny_head
-from neural_core.rendering.compositing import activate_density, composite_midpoints
+from neural_core.rendering.compositing import Composite, activate_density, composite_midpoints
 from neural_core.rendering.rays import box_limits, camera_rays
 from neural_core.rendering.sampling import RandomSampling, stratified
 from neural_core.systems.eg3d.config import EG3DConfig
@@ -32,7 +32,7 @@ from neural_core.systems.eg3d.identity_generator import IdentityGenerator
 from ..config import RunConfig
 from ..data.portraits import Portraits, load_portraits
 from ..data.ray_batches import PatchChoice, RayBatch, draw_rays
-from ..losses.reconstruction import depth_l1, edge_l1, hollow, l1
+from ..losses.reconstruction import depth_l1, edge_l1, hollow, l1, line_of_sight
 from ..trainer import ParameterGroup, Step
 
 
@@ -54,6 +54,7 @@ class LossConfig:
     edges: float = 0.5
     alpha: float = 0.4
     depth: float = 1.0
+    sight: float = 0.1
     hollow: float = 0.02
 
 
@@ -61,9 +62,9 @@ class LossConfig:
 class RayConfig:
     """Samples on a training ray."""
 
-    even: int = 16
+    even: int = 14
     """Stratified samples between the box's faces."""
-    guided: int = 12
+    guided: int = 10
     """Samples around the known depth (even ones where nothing was hit)."""
     spread: float = 0.012
     """Standard deviation of the guided samples, model units (6 mm)."""
@@ -137,14 +138,15 @@ class WarmStart:
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Compare a batch of rays with what was seen along them."""
         batch = draw_rays(self.people, self.config.patches, step.generator)
-        colour, depth, opacity, inside = self._render(batch, step.generator)
+        seen, density, distances, inside = self._render(batch, step.generator)
         weights = self.config.loss
         truth, alpha, true_depth = (t.to(self.device) for t in (batch.colour, batch.alpha, batch.depth))
         return {
-            "colour": weights.colour * l1(colour, truth),
-            "edges": weights.edges * edge_l1(colour, truth, self.config.patches.side),
-            "alpha": weights.alpha * l1(opacity, alpha),
-            "depth": weights.depth * depth_l1(depth, true_depth, alpha),
+            "colour": weights.colour * l1(seen.colour, truth),
+            "edges": weights.edges * edge_l1(seen.colour, truth, self.config.patches.side),
+            "alpha": weights.alpha * l1(seen.opacity, alpha),
+            "depth": weights.depth * depth_l1(seen.depth.nan_to_num(0.0), true_depth, alpha),
+            "sight": weights.sight * line_of_sight(density, distances, true_depth, alpha, 2 * self.config.rays.spread),
             "hollow": weights.hollow * hollow(inside),
         }
 
@@ -179,22 +181,20 @@ class WarmStart:
         }  # fmt: skip
         checkpoints.save(path, tensors, "eg3d", asdict(self.config.model), metadata)
 
-    def _render(self, batch: RayBatch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return colour [pv, r, 3], depth and opacity [pv, r], and the density at points inside the mean head."""
+    def _render(self, batch: RayBatch, generator: torch.Generator) -> tuple[Composite, Tensor, Tensor, Tensor]:
+        """Return what rays [pv, r] see, density and distance of their samples [pv, r, s], and density inside heads."""
         module, views = self.module, self.config.patches.views
         person = module.person(self.people.codes[batch.people].to(self.device))
         origins, directions = camera_rays(Camera.from_label(batch.cameras), batch.pixels)
         distances = self._distances(origins, directions, batch, generator)
-        origins, directions, distances = (t.to(self.device).unflatten(0, (-1, views)).flatten(1, 2)
-                                          for t in (origins, directions, distances))  # fmt: skip
-        points = (origins[:, :, None] + distances[..., None] * directions[:, :, None]).flatten(1, 2)
+        origins, directions, distances = (t.to(self.device) for t in (origins, directions, distances))
+        points = origins[:, :, None] + distances[..., None] * directions[:, :, None]
+        points = points.unflatten(0, (-1, views)).flatten(1, 3)  # all points of a person together
         with torch.autocast(self.device.type, torch.bfloat16):
             density, colour = module.field(person)(points, points)
         density = density.float().reshape(distances.shape)
         seen = composite_midpoints(density, colour.float().reshape(*distances.shape, 3), distances)
-        depth = seen.depth.nan_to_num(0.0)
-        split = (value.unflatten(1, (views, -1)).flatten(0, 1) for value in (seen.colour, depth, seen.opacity))
-        return *split, self._density_inside(person, generator)
+        return seen, activate_density(density), distances, self._density_inside(person, generator)
 
     def _distances(self, origins: Tensor, directions: Tensor, batch: RayBatch, generator: torch.Generator) -> Tensor:
         """Return sorted sample distances [pv, r, s]: even ones through the box, and some around the known surface."""
