@@ -122,7 +122,9 @@ def _check(options: Portraits) -> None:
 def _remember(options: Portraits) -> None:
     """Keep the settings beside the data, so that no run mixes people of two kinds."""
     picture_settings = {"layout": 1} | {
-        name: value for name, value in asdict(options).items() if name in ("views", "close_ups", "size", "samples", "seed")
+        name: value
+        for name, value in asdict(options).items()
+        if name in ("views", "close_ups", "size", "samples", "seed")
     }
     file = options.out / _SETTINGS_FILE
     if file.is_file():

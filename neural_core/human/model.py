@@ -74,7 +74,7 @@ class FaceModel:
     source: str = ""
 
     @property
-    def J_regressor(self) -> NDArray[np.float32]:  # noqa: N802 (FLAME's own name)
+    def J_regressor(self) -> NDArray[np.float32]:
         """FLAME's spelling of :attr:`j_regressor`."""
         return self.j_regressor
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""People that we make ourselves: bodies, paint, hair, cameras, and the renderer (``cycles.py``, the only user of bpy)."""
+"""People that we make: bodies, paint, hair, cameras, and the renderer (``cycles.py``, the only user of bpy)."""

@@ -34,7 +34,7 @@ class Bust:
 
 
 def neck_loop(model: FaceModel) -> NDArray[np.int32]:
-    """Vertices [n] of the cut of the neck, in order around the vertical axis, from the back over the left to the back."""
+    """Vertices [n] of the cut of the neck, in order around the vertical axis, from the back over the right."""
     edges = np.sort(np.concatenate([model.faces[:, [0, 1]], model.faces[:, [1, 2]], model.faces[:, [2, 0]]]), 1)
     single = np.array([edge for edge, count in Counter(map(tuple, edges.tolist())).items() if count == 1])
     loop = np.unique(single)

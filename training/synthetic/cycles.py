@@ -3,8 +3,8 @@
 
     python -m training.synthetic.cycles --out DIR --people 450 --worker 0 --workers 2
 
-It renders every ``workers``-th person that is not finished yet and prints ``person <index>`` after each. Light, lens and
-exposure are the same for everybody, fixed in head space.
+It renders every ``workers``-th person that is not finished yet and prints ``person <index>`` after each. Light and lens
+are the same for everybody, fixed in head space.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from neural_core.human.anny import load_anny_head
 from neural_core.human.model import FaceModel
-from training.synthetic import regions
 from training.synthetic.bust import build_bust, neck_loop
 from training.synthetic.hair import Comb, Strands
 from training.synthetic.labels import person_file, ray_depth, write_person
@@ -190,7 +189,11 @@ def _add_head(scene, model: FaceModel, chart: SkinChart, loop, vertices, bust, l
     quads = joined[bust.skin_faces]
     bust_faces = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
     uv = np.concatenate([chart.uv[uv_faces].reshape(-1, 2), np.tile(chart.plain, (3 * len(bust_faces), 1))])
-    materials = [_skin(chart.paint(look)), _plain("lid", look.skin * [0.75, 0.5, 0.48], 0.5), _plain("mouth", [0.09, 0.02, 0.02], 0.6)]
+    materials = [
+        _skin(chart.paint(look)),
+        _plain("lid", look.skin * [0.75, 0.5, 0.48], 0.5),
+        _plain("mouth", [0.09, 0.02, 0.02], 0.6),
+    ]
     head = _add_mesh(
         scene,
         "head",
@@ -223,8 +226,12 @@ def _add_eye(scene, model: FaceModel, vertices: NDArray, side: str, look: Look) 
     centre = solution[:3]
     radius = np.sqrt(solution[3] + centre @ centre)
     rows, columns = 24, 32
-    polar, around = np.meshgrid(np.linspace(0, np.pi, rows), np.linspace(0, 2 * np.pi, columns, endpoint=False), indexing="ij")
-    sphere = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], -1).reshape(-1, 3)
+    polar, around = np.meshgrid(
+        np.linspace(0, np.pi, rows), np.linspace(0, 2 * np.pi, columns, endpoint=False), indexing="ij"
+    )
+    sphere = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], -1).reshape(
+        -1, 3
+    )
     row, column = np.meshgrid(np.arange(rows - 1), np.arange(columns), indexing="ij")
     after = (column + 1) % columns
     quads = np.stack([row, row + 1, row + 1, row], -1) * columns + np.stack([column, column, after, after], -1)
@@ -239,7 +246,9 @@ def _add_strands(scene, name: str, strands: Strands, material) -> None:
         return
     curves = bpy.data.hair_curves.new(name)
     curves.add_curves([points] * count)
-    curves.position_data.foreach_set("vector", (strands.points.reshape(-1, 3) @ _TO_BLENDER.T).astype(np.float32).ravel())
+    curves.position_data.foreach_set(
+        "vector", (strands.points.reshape(-1, 3) @ _TO_BLENDER.T).astype(np.float32).ravel()
+    )
     radius = curves.attributes.get("radius") or curves.attributes.new("radius", "FLOAT", "POINT")
     radius.data.foreach_set("value", strands.radii.ravel())
     curves.materials.append(material)

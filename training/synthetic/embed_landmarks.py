@@ -49,9 +49,7 @@ def median_places(model: FaceModel, data: Path, limit: int) -> NDArray[np.float6
             pose, intrinsics = label[:16].reshape(4, 4), label[16:].reshape(3, 3)
             rays = np.concatenate([points, np.ones((len(points), 1))], 1) @ np.linalg.inv(intrinsics).T
             vertices = model.vertices(code[: model.shapedirs.shape[2]])
-            triangles, barycentric = first_hits(
-                pose[:3, 3] / HEAD_TO_MODEL, rays @ pose[:3, :3].T, vertices, faces
-            )
+            triangles, barycentric = first_hits(pose[:3, 3] / HEAD_TO_MODEL, rays @ pose[:3, :3].T, vertices, faces)
             places = np.einsum("nc,ncd->nd", barycentric, model.v_template[faces[triangles]])
             places[triangles < 0] = np.nan
             found.append(places)

