@@ -140,6 +140,7 @@ class PORTRAIT_PT_animate(_PortraitPanel, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, settings = self.layout, context.scene.portrait
         rig = find.part(find.current(context), "RIG")
+        assert rig is not None  # see poll
         row = layout.row(align=True)
         row.scale_y = 1.4
         row.operator(PORTRAIT_OT_key_expression.bl_idname, text="Key All", icon="KEY_HLT").changed_only = False

@@ -58,10 +58,13 @@ def _main(flags: argparse.Namespace) -> int:
             raise UsageError(f"The metric {name!r} needs people to compare with.", f"Give {option} DIR.")
 
     from neural_core import devices, models, systems
+    from neural_core.systems.eg3d.system import EG3D
 
     from .metrics import protocol
 
     system = systems.load(models.find(flags.model).path, devices.choose(flags.device))
+    if not isinstance(system, EG3D):
+        raise UsageError(f'"{flags.model}" is no EG3D model, and the figures are only defined for those so far.')
     flags.out.mkdir(parents=True, exist_ok=True)
     figures: dict[str, float] = {}
     if {"psnr", "depth"} & set(wanted):

@@ -10,7 +10,7 @@ import difflib
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import bpy
 import numpy as np
@@ -107,7 +107,7 @@ def _checked(name: str, content: Any) -> tuple[float, dict[str, np.ndarray]]:
     return float(fps), {action: np.asarray(values, np.float64) for action, values in tracks.items()}
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MediaPipe's FaceMesh as a judge that we did not train: does it see a face, and its features where the rig has them?"""
+"""MediaPipe's FaceMesh as a judge that we did not train: does it see a face, with its features where the rig's are?"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from neural_core.capture.detect import available, face_landmarks
 from neural_core.errors import UsageError
 
 STABLE_POINTS = (33, 133, 362, 263, 4, 2, 98, 327, 61, 291, 0, 17, 152, 70, 300)
@@ -23,20 +24,10 @@ def detect(pictures: np.ndarray) -> list[np.ndarray | None]:
     Raises:
         UsageError: mediapipe is not installed.
     """
-    try:
-        import mediapipe as mp
-    except ImportError:
-        raise UsageError("The metric 'faces' needs mediapipe.", "Install it: pip install 'neural-portrait[capture]'.") from None
-    found: list[np.ndarray | None] = []
-    with mp.solutions.face_mesh.FaceMesh(
-        static_image_mode=True, max_num_faces=1, refine_landmarks=True, min_detection_confidence=0.5
-    ) as mesh:
-        for picture in pictures:
-            faces = mesh.process(picture).multi_face_landmarks
-            height, width = picture.shape[:2]
-            points = faces and np.array([[p.x * width, p.y * height] for p in faces[0].landmark])
-            found.append(points if faces else None)
-    return found
+    if not available():
+        raise UsageError("The metric 'faces' needs mediapipe.", "Install it: pip install 'neural-portrait[capture]'.")
+    height, width = pictures.shape[1:3]
+    return [None if points is None else points * [width, height] for points in face_landmarks(pictures)]
 
 
 def landmark_distance(found: np.ndarray, expected: np.ndarray) -> float:

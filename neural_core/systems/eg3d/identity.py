@@ -52,9 +52,7 @@ def grid_nodes(resolution: int, box: float) -> Float[Tensor, "n 3"]:
     return torch.stack([x, y, z], dim=-1).reshape(-1, 3)
 
 
-def sample_grid(
-    grid: Float[Tensor, "b c r r r"], points: Float[Tensor, "b n 3"], box: float
-) -> Float[Tensor, "b n c"]:
+def sample_grid(grid: Float[Tensor, "b c r r r"], points: Float[Tensor, "b n 3"], box: float) -> Float[Tensor, "b n c"]:
     """Read a volume at points by trilinear interpolation; outside the box the value of the nearest face holds."""
     where = (points * (2 / box))[:, :, None, None]
     values = F.grid_sample(grid, where, mode="bilinear", padding_mode="border", align_corners=True)
@@ -70,6 +68,7 @@ class IdentityWarp(nn.Module):
     """
 
     basis: Tensor
+    nodes: Tensor
 
     def __init__(self, basis: Float[Tensor, "k 3 r r r"], box: float, iterations: int = 6) -> None:
         """Take the grid of each coefficient's displacement, in model units per standard deviation."""
