@@ -151,11 +151,11 @@ def test_box_limits():
     assert far[0, [0, 2, 3]].tolist() == pytest.approx([2.5, 0.5, 2.5 * diagonal])
 
 
-def sphere(radius, sharpness=200.0):
+def sphere(radius, sharpness=1e5):
     """Return the field of a hard ball of colour (0.2, 0.4, 0.6)."""
 
     def field(points, directions):
-        density = (radius - points.norm(dim=-1, keepdim=True)) * sharpness * 10
+        density = (radius - points.norm(dim=-1, keepdim=True)) * sharpness
         return density, torch.tensor([0.2, 0.4, 0.6]).expand_as(points)
 
     return field
@@ -175,7 +175,7 @@ def test_a_ball(limits):
     surface = along - (0.4**2 - miss.square()).clamp(min=0).sqrt()
     assert_close(found.opacity[hit], torch.ones(int(hit.sum())), atol=1e-3, rtol=0)
     assert (found.opacity[miss > 0.41] < 1e-2).all()
-    assert (found.depth - surface)[hit].abs().max() < 0.01
+    assert (found.depth - surface)[hit].abs().max() < 0.7 / 63  # half a coarse step
     assert_close(found.colour[hit], torch.tensor([-0.6, -0.2, 0.2]).expand(int(hit.sum()), 3), atol=3e-3, rtol=0)
     corner = found.colour[0, 0]
     assert_close(corner, torch.full((3,), -1.0), atol=1e-2, rtol=0)
@@ -232,7 +232,7 @@ def test_rays_that_all_miss_the_box_see_nothing():
 def test_density_noise_comes_from_the_policy():
     renderer = VolumeRenderer(box=1.0, ray_start=1.0, ray_end=2.0, coarse=16, fine=0, density_noise=2.0)
     rays = torch.zeros(1, 4, 3), torch.tensor([[[0.0, 0, 1]] * 4])
-    field = sphere(3.0, 0.01)
+    field = sphere(3.0, 0.1)
     quiet = renderer(field, *rays)
     noisy = [renderer(field, *rays, RandomSampling(torch.Generator().manual_seed(seed))).opacity for seed in (0, 0, 1)]
     assert_close(noisy[0], noisy[1])

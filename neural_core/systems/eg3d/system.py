@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ...cameras import Camera
 from ...checkpoints import Checkpoint, fill
-from ...errors import UsageError
+from ...errors import InputError, UsageError
 from ...rendering.compositing import activate_density
 from ...rendering.volume import FieldFunction
 from ..common import Portrait, Progress, Rendering, SystemInfo
@@ -116,23 +116,34 @@ class EG3D:
 
         Raises:
             UsageError: if there are controls: EG3D shows a still face.
+            InputError: if the portrait has not the numbers that these weights need.
         """
         if controls:
             raise UsageError(f"EG3D shows a still face and takes no {', '.join(controls)}.")
         generator = self.generator
         if isinstance(generator, IdentityGenerator):
-            someone = generator.person(portrait.tensors["z"].to(self.device))
+            someone = generator.person(self._latent(portrait, "z", (1, self.config.z_dim)))
 
             def draw(camera: Camera, size: int, chunk: int, on_progress: Progress | None) -> Rendering:
                 return generator.render(someone, camera, size, chunk=chunk, on_progress=on_progress)
 
             return EG3DField(self.config, generator.field(someone), draw)
-        person = generator.person(portrait.tensors["w_plus"].to(self.device))
+        person = generator.person(self._latent(portrait, "w_plus", (1, generator.backbone.layers, self.config.w_dim)))
 
         def draw_person(camera: Camera, size: int, chunk: int, on_progress: Progress | None) -> Rendering:
             return generator.render(person, camera, size, chunk=chunk, on_progress=on_progress)
 
         return EG3DField(self.config, generator.field(person), draw_person)
+
+    def _latent(self, portrait: Portrait, name: str, shape: tuple[int, ...]) -> Tensor:
+        tensor = portrait.tensors.get(name)
+        if tensor is None or tuple(tensor.shape) != shape:
+            found = "none" if tensor is None else f"one of shape {list(tensor.shape)}"
+            raise InputError(
+                f'These weights need a portrait with "{name}" of shape {list(shape)}; this one has {found}.',
+                "Create it again with the model that is to show it.",
+            )
+        return tensor.to(self.device, torch.float32)
 
     def creation_camera(self) -> Camera:
         """Return the frontal camera of the training pictures, in head space."""
