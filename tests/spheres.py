@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A data set whose every pixel is known on paper: each person is a sphere, coloured by the first numbers of the code."""
+"""A data set whose every pixel is known on paper: each person is a sphere, coloured by the code's first numbers."""
 
 import json
 from pathlib import Path

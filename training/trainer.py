@@ -93,8 +93,14 @@ class Trainer:
             self.seconds = time.monotonic() - begin
             if self.step % self.config.log_every == 0 and terms:
                 logged = {name: float(value.detach()) for name, value in terms.items()}
-                self.log.stats(step=self.step, minutes=self.seconds / 60, progress=self.progress,
-                               lr=self.optimiser.param_groups[0]["lr"], bad_steps=self.bad_steps, **logged)
+                self.log.stats(
+                    step=self.step,
+                    minutes=self.seconds / 60,
+                    progress=self.progress,
+                    lr=self.optimiser.param_groups[0]["lr"],
+                    bad_steps=self.bad_steps,
+                    **logged,
+                )
                 self._say(logged)
             if self.step % self.config.save_every == 0:
                 self._save()
@@ -123,8 +129,10 @@ class Trainer:
             self.bad_steps += 1
             if self.bad_steps > self.config.max_bad_steps:
                 self._save()
-                raise PortraitError(f"{self.bad_steps} steps had gradients that were not finite; stopped at {self.step}.",
-                                    "Lower the learning rates; the run folder can be resumed.")
+                raise PortraitError(
+                    f"{self.bad_steps} steps had gradients that were not finite; stopped at {self.step}.",
+                    "Lower the learning rates; the run folder can be resumed.",
+                )
             return {}
         self.optimiser.step()
         self.ema.update(self.recipe.module, self.step)
@@ -158,8 +166,10 @@ class Trainer:
     def _say(self, terms: dict[str, float]) -> None:
         left = (1 - self.progress) / max(self.progress, 1e-6) * self.seconds
         losses = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
-        print(f"step {self.step}  {self.seconds / 60:.1f} min  {self.progress:.1%}  left {left / 60:.0f} min  {losses}",
-              flush=True)
+        print(
+            f"step {self.step}  {self.seconds / 60:.1f} min  {self.progress:.1%}  left {left / 60:.0f} min  {losses}",
+            flush=True,
+        )
 
 
 class _StopSignal:

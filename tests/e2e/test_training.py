@@ -144,6 +144,8 @@ def test_gradients_that_stay_broken_stop_the_run(folder, capsys, monkeypatch):
     from training.recipes.eg3d import WarmStart
 
     broken = WarmStart.losses
-    monkeypatch.setattr(WarmStart, "losses", lambda self, step: {k: v * float("nan") for k, v in broken(self, step).items()})
+    monkeypatch.setattr(
+        WarmStart, "losses", lambda self, step: {k: v * float("nan") for k, v in broken(self, step).items()}
+    )
     assert train(folder, "nan", 50, "--run.max-bad-steps", "3") == 1
     assert "not finite" in capsys.readouterr().err

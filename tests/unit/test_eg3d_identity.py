@@ -70,7 +70,8 @@ def test_decoder_modulation_is_what_changes_with_the_code():
     density, colour = decoder(features[:1].expand(2, -1, -1), decoder.modulation(codes))
     assert density.shape == (2, 3, 1)
     assert not torch.allclose(density[0], density[1])
-    assert colour.min() >= -0.001 and colour.max() <= 1.001
+    assert colour.min() >= -0.001
+    assert colour.max() <= 1.001
 
 
 def test_modulation_scales_and_shifts_the_first_layer():

@@ -12,9 +12,7 @@ def l1(value: Tensor, truth: Tensor) -> Tensor:
     return (value - truth).abs().mean()
 
 
-def edge_l1(
-    colour: Float[Tensor, "n r 3"], truth: Float[Tensor, "n r 3"], side: int
-) -> Tensor:
+def edge_l1(colour: Float[Tensor, "n r 3"], truth: Float[Tensor, "n r 3"], side: int) -> Tensor:
     """Mean absolute difference of the finite differences inside square patches; it rewards sharp features.
 
     Args:
@@ -26,9 +24,7 @@ def edge_l1(
     return error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
 
 
-def depth_l1(
-    depth: Float[Tensor, "n r"], truth: Float[Tensor, "n r"], alpha: Float[Tensor, "n r"]
-) -> Tensor:
+def depth_l1(depth: Float[Tensor, "n r"], truth: Float[Tensor, "n r"], alpha: Float[Tensor, "n r"]) -> Tensor:
     """Mean absolute depth difference where the person covers the pixel fully (hair's fringe has no one depth)."""
     solid = ((alpha > 0.95) & (truth > 0)).to(depth.dtype)
     return ((depth - truth).abs() * solid).sum() / solid.sum().clamp(min=1)
@@ -62,7 +58,7 @@ def line_of_sight(
     """Penalty, 0..2, for density before the known surface, and for lack of it just behind.
 
     The idea of Urban Radiance Fields (Rematas et al. 2022, section 3.3): a ray with a known end has nothing on its way
-    and something there. Pixels at the edge of the person, and in the fringe of hair, have no one depth and are left out.
+    and something there. Pixels at the edge of the person and in the fringe of hair have no one depth; they are left out.
 
     Args:
         density: of the samples, per model unit.

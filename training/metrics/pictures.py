@@ -11,9 +11,7 @@ GREY = 0.5
 """Value of the background that pictures with alpha are laid over before they are compared."""
 
 
-def over_grey(
-    premultiplied: Float[Tensor, "b 3 h w"], alpha: Float[Tensor, "b 1 h w"]
-) -> Float[Tensor, "b 3 h w"]:
+def over_grey(premultiplied: Float[Tensor, "b 3 h w"], alpha: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 3 h w"]:
     """Lay colours that are already multiplied by alpha (0..1) over mid grey."""
     return premultiplied + GREY * (1 - alpha)
 
