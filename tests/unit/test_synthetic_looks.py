@@ -113,7 +113,7 @@ def test_hair_is_repeatable_outside_the_head_and_off_the_face(head: FaceModel, c
     assert len(first.points) > 3000
     roots = first.points[:, 0]
     nearest = np.linalg.norm(roots[::50, None] - vertices[None], axis=-1).min(1)
-    assert nearest.max() < 0.012  # on the skin
+    assert nearest.max() < 0.02  # on the skin, whose vertices lie up to 3 cm apart on the scalp
     visible = first.points[first.radii > 1e-4]
     face = (np.abs(visible[:, 0]) < 0.05) & (visible[:, 1] < 0.015) & (visible[:, 2] > 0.035)
     assert not face.any()

@@ -30,14 +30,14 @@ _ENLARGED = 512  # FaceMesh is fed this size
 
 def median_places(model: FaceModel, data: Path, limit: int) -> NDArray[np.float64]:
     """Places [478, 3] on the mean head, medians over the people of a data set."""
-    import mediapipe as mp
+    from mediapipe.python.solutions import face_mesh
 
     found = []
     seen = np.zeros(len(model.faces), bool)
     for part in ("skin", "left_eye", "right_eye"):
         seen |= model.parts[part]
     faces = model.faces[seen]
-    with mp.solutions.face_mesh.FaceMesh(
+    with face_mesh.FaceMesh(
         static_image_mode=True, refine_landmarks=True, max_num_faces=1, min_detection_confidence=0.5
     ) as detector:
         for index in finished_people(data)[:limit]:
@@ -82,9 +82,9 @@ def main() -> int:
     places = median_places(model, options.data, options.limit)
     assert places.shape == (MEDIAPIPE_COUNT, 3)
     eyes = model.parts["left_eye"] | model.parts["right_eye"]
-    skin_embedding = embed(model, places[:468], model.parts["skin"])
-    iris_embedding = embed(model, places[468:], eyes)
-    both = tuple(np.concatenate(pair) for pair in zip(skin_embedding, iris_embedding, strict=True))
+    skin_triangles, skin_weights = embed(model, places[:468], model.parts["skin"])
+    iris_triangles, iris_weights = embed(model, places[468:], eyes)
+    both = np.concatenate([skin_triangles, iris_triangles]), np.concatenate([skin_weights, iris_weights])
     dataclasses.replace(model, landmarks_478=both, landmarks_68=ibug_68(both)).save(options.model)
     print(f"{options.model}: landmarks written")
     return 0

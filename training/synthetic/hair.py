@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from neural_core.human.model import FaceModel
 from training.synthetic import regions
@@ -68,7 +68,7 @@ class Comb:
         self._jitter = rng.standard_normal((count, 3))
         self._shorter = 1 - 0.22 * rng.random(count)
         guides = rng.choice(count, _CLUMPS, replace=False)
-        self._guide = guides[cKDTree(self._roots.places[guides]).query(self._roots.places)[1]]
+        self._guide = guides[KDTree(self._roots.places[guides]).query(self._roots.places)[1]]
         self._phase = _smooth_phase(self._roots.places)
         self._beard_jitter = rng.standard_normal((_BEARD_STRANDS, 3))
 
@@ -195,7 +195,7 @@ class _Obstacle:
         outwards[:, 1] = 0.02
         self._points = np.concatenate([points, body])
         self._normals = np.concatenate([normals, _unit(outwards)])
-        self._tree = cKDTree(self._points)
+        self._tree = KDTree(self._points)
 
     def push_out(self, points: NDArray, clearance: NDArray) -> NDArray:
         """Points [n, 3] moved along the normal of the nearest skin until they are ``clearance`` [n] away."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from scipy.spatial import cKDTree
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.spatial import KDTree
 
 from neural_core.human.model import FaceModel
 from training.synthetic import regions
@@ -107,9 +107,9 @@ class SkinChart:
             places[ys[inside], xs[inside]] = weights @ model.v_template[index]
         covered = ~np.isnan(places[..., 0])
         # Texels outside take the nearest place, so that filtering at the seams finds sensible colours.
-        from scipy.ndimage import distance_transform_edt
-
-        distance, nearest = distance_transform_edt(~covered, return_indices=True)
+        nearest = np.asarray(distance_transform_edt(~covered, return_distances=False, return_indices=True))
+        rows, columns = np.indices(_SIZE)
+        distance = np.hypot(nearest[0] - rows, nearest[1] - columns)
         places = places[nearest[0], nearest[1]]
         places[distance > 8] = np.array([0.0, -0.13, -0.06])  # plain skin: the back of the neck
         return places, covered.astype(float)
@@ -125,7 +125,7 @@ class SkinChart:
         dense = (left * (1 - steps) + np.roll(left, -1, 0) * steps).reshape(-1, 3)
         places = self._places.copy()
         places[..., 0] = np.abs(places[..., 0])
-        distance, nearest = cKDTree(dense).query(places.reshape(-1, 3))
+        distance, nearest = KDTree(dense).query(places.reshape(-1, 3))
         distance, nearest = distance.reshape(_SIZE), nearest.reshape(_SIZE)
         corner = dense[dense[:, 0].argmax()][1] - 0.001
         upper = regions.smoothstep(-0.0005, 0.002, dense[nearest][..., 1] - corner)
