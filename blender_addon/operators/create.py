@@ -59,11 +59,17 @@ class PORTRAIT_OT_random_seed(bpy.types.Operator):
 
 
 def _frame_in_view() -> None:
-    """Look at the new portrait: a head of 0.3 m is lost in a view that shows ten metres."""
+    """Look at the new portrait: a head of 0.3 m is lost in a view that shows ten metres.
+
+    A solid view in its default colours is switched to vertex colours: else the head would look like clay.
+    """
     override = None if bpy.app.background else session.view3d()
     if override is not None:
         with bpy.context.temp_override(**override):
             bpy.ops.view3d.view_selected()
+        shading = override["area"].spaces.active.shading
+        if shading.type == "SOLID" and shading.color_type == "MATERIAL":
+            shading.color_type = "VERTEX"
 
 
 CLASSES = (PORTRAIT_OT_create, PORTRAIT_OT_random_seed)

@@ -31,13 +31,29 @@ def set_uv(mesh: bpy.types.Mesh, uv: np.ndarray, uv_faces: np.ndarray) -> None:
     layer.data.foreach_set("uv", _flat(uv[uv_faces.ravel()], np.float32))
 
 
-def set_colours(mesh: bpy.types.Mesh, srgb: np.ndarray, name: str = "Colour") -> None:
+def set_colours(mesh: bpy.types.Mesh, srgb: np.ndarray, name: str) -> None:
     """Add vertex colours: srgb [n, 3] in 0..1 as the screen shows them. Blender stores them linear."""
     layer = mesh.color_attributes.new(name, "FLOAT_COLOR", "POINT")
     rgba = np.ones((len(srgb), 4), np.float32)
     rgba[:, :3] = linear_from_srgb(srgb)
     layer.data.foreach_set("color", rgba.ravel())
     mesh.color_attributes.active_color = layer
+
+
+def set_values(mesh: bpy.types.Mesh, name: str, values: np.ndarray) -> None:
+    """Add one number a vertex, for materials: values [n]."""
+    mesh.attributes.new(name, "FLOAT", "POINT").data.foreach_set("value", _flat(values, np.float32))
+
+
+def stretch(vertices: np.ndarray, faces: np.ndarray, delta: np.ndarray) -> np.ndarray:
+    """Return by how much the longest-drawn edge at each vertex grows when `delta` [n, 3] is added: 1 is not at all."""
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    before = vertices[edges[:, 1]] - vertices[edges[:, 0]]
+    after = before + delta[edges[:, 1]] - delta[edges[:, 0]]
+    growth = np.linalg.norm(after, axis=1) / np.maximum(np.linalg.norm(before, axis=1), 1e-6)
+    result = np.ones(len(vertices))
+    np.maximum.at(result, edges.ravel(), np.repeat(growth, 2))
+    return result
 
 
 def linear_from_srgb(srgb: np.ndarray) -> np.ndarray:

@@ -11,10 +11,14 @@ import base64
 import math
 
 import bpy
+import numpy as np
 
 from ..neural_core import __version__, errors
 from ..tasks import Created, Picture, Portrait, Surface
 from . import camera, find, image_plane, lights, materials, mesh, rig
+
+MOUTH_STRETCH = 2.0
+"""Edges that jawOpen draws to more than so many times their length lie over the mouth; over twice as many, fully."""
 
 _PORTRAIT_FIELDS = ("model", "model_hash", "system", "licence", "use", "seed", "truncation")
 
@@ -50,10 +54,10 @@ def build_surface(
     Weights and actions are read from the plain head of the scene, so edits that a user made to it carry over.
     """
     data = mesh.from_arrays(f"{name} surface", surface.vertices, surface.faces)
-    mesh.set_colours(data, surface.colours)
-    data.materials.append(materials.vertex_colours(f"{name} surface", surface.colours))
-    ob = _add(collection, bpy.data.objects.new(f"{name} surface", data), "SURFACE")
+    mesh.set_colours(data, surface.colours, materials.COLOUR)
     armature, driver = find.part(root, "RIG"), find.part(root, "DRIVER")
+    data.materials.append(materials.vertex_colours(f"{name} surface", surface.colours, armature))
+    ob = _add(collection, bpy.data.objects.new(f"{name} surface", data), "SURFACE")
     if armature is None or driver is None:
         ob.parent = root
         return ob
@@ -63,6 +67,9 @@ def build_surface(
         action: mesh.transfer(delta, surface.bind_index, surface.bind_weight)
         for action, delta in mesh.read_shape_keys(driver).items()
     }
+    if "jawOpen" in deltas:
+        drawn = mesh.stretch(surface.vertices, surface.faces, deltas["jawOpen"])
+        mesh.set_values(data, materials.MOUTH, np.clip((drawn - MOUTH_STRETCH) / MOUTH_STRETCH, 0.0, 1.0))
     mesh.add_shape_keys(ob, surface.vertices, deltas, rig.HARD_RANGE)
     rig.drive_shape_keys(ob, armature, list(deltas))
     rig.bind(ob, armature)

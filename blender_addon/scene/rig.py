@@ -65,13 +65,19 @@ def add_expression_properties(ob: bpy.types.Object, actions: list[str]) -> None:
 def drive_shape_keys(ob: bpy.types.Object, rig: bpy.types.Object, actions: list[str]) -> None:
     """Let the rig's properties set the shape keys of the same names."""
     for action in actions:
-        driver = ob.data.shape_keys.key_blocks[action].driver_add("value").driver
-        driver.type = "SUM"
-        variable = driver.variables.new()
-        variable.name = "value"
-        variable.type = "SINGLE_PROP"
-        variable.targets[0].id = rig
-        variable.targets[0].data_path = f'["{action}"]'
+        drive(ob.data.shape_keys.key_blocks[action].driver_add("value").driver, rig, action)
+
+
+def drive(driver: bpy.types.Driver, rig: bpy.types.Object, action: str, gain: float = 1.0) -> None:
+    """Let a driver follow one of the rig's properties, times `gain`; Blender runs both forms without scripts."""
+    variable = driver.variables.new()
+    variable.name = "value"
+    variable.type = "SINGLE_PROP"
+    variable.targets[0].id = rig
+    variable.targets[0].data_path = f'["{action}"]'
+    driver.type = "SUM" if gain == 1.0 else "SCRIPTED"
+    if gain != 1.0:
+        driver.expression = f"{gain} * value"
 
 
 def bind(ob: bpy.types.Object, rig: bpy.types.Object) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,11 +40,6 @@ def x_server() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
-
-
-def missing_programs() -> list[str]:
-    """Return which of the programs that a photograph needs are not installed."""
-    return [name for name in ("Xvfb", "import") if shutil.which(name) is None]
 
 
 def run_plan(

@@ -302,3 +302,47 @@ def test_bad_curves_files_get_a_sentence(scene, tmp_path, content, sentence):
     with pytest.raises(InputError) as caught:
         curves.read_file(path)
     assert sentence in str(caught.value)
+
+
+def test_stretch_is_the_growth_of_the_longest_drawn_edge():
+    vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [5, 0, 0], [6, 0, 0], [5, 1, 0]], np.float32)
+    faces = np.array([[0, 1, 2], [3, 4, 5]])
+    delta = np.zeros_like(vertices)
+    delta[1] = (2, 0, 0)  # edge 0-1 becomes 3 long; 1-2 becomes sqrt(10) of sqrt(2)
+    expected = [3.0, 3.0, np.sqrt(5.0), 1.0, 1.0, 1.0]
+    np.testing.assert_allclose(mesh.stretch(vertices, faces, delta), expected, rtol=1e-6)
+
+
+def test_the_mouth_darkens_with_the_jaw_and_without_scripts(portrait):
+    rig, surface = find.part(portrait, "RIG"), find.part(portrait, "SURFACE")
+    material = surface.data.materials[0]
+    (curve,) = material.node_tree.animation_data.drivers
+    assert curve.driver.is_simple_expression
+    (factor,) = [node for node in material.node_tree.nodes if node.type == "MATH"]
+    for value, expected in ((0.0, 0.0), (0.2, 0.6), (1.0, 3.0)):  # the node clamps its result, not this input
+        rig["jawOpen"] = value
+        rig.update_tag()
+        bpy.context.view_layer.update()
+        assert factor.inputs[1].default_value == pytest.approx(expected)
+    mask = np.empty(len(surface.data.vertices), np.float32)
+    surface.data.attributes["Mouth"].data.foreach_get("value", mask)
+    assert mask.max() == 0.0  # the egg has no mouth: its chin is drawn out evenly
+
+
+def test_a_portrait_without_a_rig_is_a_plain_surface(scene):
+    scene.portrait.make_rig, scene.portrait.detail, scene.portrait.size = False, 48, 32
+    assert bpy.ops.portrait.create() == {"FINISHED"}
+    (root,) = find.roots(scene)
+    surface = find.part(root, "SURFACE")
+    assert surface.data.shape_keys is None
+    assert find.part(root, "RIG") is None
+    assert find.identity_of(root).seed == 7
+    assert not bpy.ops.portrait.key_expression.poll()
+
+
+def test_only_a_picture(scene):
+    scene.portrait.make_rig = scene.portrait.make_mesh = False
+    scene.portrait.size = 32
+    assert bpy.ops.portrait.create() == {"FINISHED"}
+    (root,) = find.roots(scene)
+    assert find.part(root, "PLANE").parent == find.part(root, "CAMERA")
