@@ -4,13 +4,15 @@
 from itertools import pairwise
 
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from neural_core.ops.upfirdn2d import BINOMIAL, downsample2d, make_filter, upfirdn2d, upsample2d
 from neural_core.rendering.compositing import alpha_weights, composite, composite_midpoints
 from neural_core.rendering.sampling import RandomSampling, importance, stratified
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 seeds = st.integers(0, 2**31)
 
@@ -19,6 +21,7 @@ def random(seed, *shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+@patient
 @given(seeds, st.integers(1, 30), st.floats(0.01, 1000))
 def test_weights_share_out_what_is_covered(seed, count, scale):
     alpha = 1 - torch.exp(-random(seed, 4, count).abs() * scale)
@@ -27,6 +30,7 @@ def test_weights_share_out_what_is_covered(seed, count, scale):
     assert_close(weights.sum(-1), 1 - (1 - alpha).prod(-1), atol=1e-7, rtol=0)
 
 
+@patient
 @given(seeds, st.integers(2, 20), st.integers(1, 4))
 def test_splitting_an_interval_changes_nothing(seed, count, parts):
     density, colour = random(seed, count).abs(), random(seed + 1, count, 3)
@@ -39,6 +43,7 @@ def test_splitting_an_interval_changes_nothing(seed, count, parts):
     assert_close(split.opacity, whole.opacity, atol=1e-7, rtol=0)
 
 
+@patient
 @given(seeds, st.integers(2, 20))
 def test_colour_and_depth_lie_within_the_samples(seed, count):
     distances = random(seed, 3, count).abs().cumsum(-1)
@@ -51,6 +56,7 @@ def test_colour_and_depth_lie_within_the_samples(seed, count):
     assert (found.colour.abs() <= colour.abs().amax(1) + 1e-9).all()
 
 
+@patient
 @given(seeds, st.integers(4, 30), st.integers(1, 30), st.booleans())
 def test_samples_lie_in_their_places(seed, coarse, fine, in_disparity):
     sampling = RandomSampling(torch.Generator().manual_seed(seed))
@@ -64,6 +70,7 @@ def test_samples_lie_in_their_places(seed, coarse, fine, in_disparity):
     assert (more <= distances[..., -1:]).all()
 
 
+@patient
 @given(seeds, st.integers(2, 9), st.integers(2, 9))
 def test_downsampling_is_the_transpose_of_upsampling(seed, height, width):
     """<up(x), y> = 4 <x, down(y)>: the symmetric filter is its own mirror image."""
@@ -74,6 +81,7 @@ def test_downsampling_is_the_transpose_of_upsampling(seed, height, width):
     assert_close(left, right)
 
 
+@patient
 @given(seeds, st.integers(1, 3), st.integers(1, 3), st.lists(st.integers(0, 4), min_size=4, max_size=4))
 def test_upfirdn2d_is_linear(seed, up, down, padding):
     kernel = random(seed, 2, 3)
