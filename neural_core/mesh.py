@@ -36,6 +36,8 @@ EXPORT_KINDS = ("glb", "obj", "ply")
 
 _POINTS_PER_CHUNK = 1 << 15
 _COARSENING = 4
+_BOUND_PER_CHUNK = 1 << 12
+_CANDIDATES = 16
 
 
 @runtime_checkable
@@ -197,7 +199,10 @@ def largest_component(
 
 
 def bind(
-    vertices: NDArray[np.float32], driver_vertices: NDArray[np.float32], driver_faces: NDArray[np.int32]
+    vertices: NDArray[np.float32],
+    driver_vertices: NDArray[np.float32],
+    driver_faces: NDArray[np.int32],
+    report: Report = silent,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Bind vertices to the nearest point of a driver mesh's surface.
 
@@ -209,25 +214,30 @@ def bind(
         zero, so that rows can be read as four influences; each row sums to 1.
     """
     triangles = driver_vertices[driver_faces].astype(np.float64)
-    candidates = min(16, len(triangles))
-    _, near = KDTree(triangles.mean(axis=1)).query(vertices, candidates)
-    near = np.reshape(near, (len(vertices), candidates))
-    best = np.full(len(vertices), np.inf)
-    face = np.zeros(len(vertices), int)
-    point = np.zeros((len(vertices), 3))
+    tree = KDTree(triangles.mean(axis=1))
+    faces, weights = np.zeros(len(vertices), int), np.zeros((len(vertices), 4), np.float32)
+    for start in range(0, len(vertices), _BOUND_PER_CHUNK):
+        report("Binding to the rig", start, len(vertices))
+        part = slice(start, start + _BOUND_PER_CHUNK)
+        faces[part], weights[part, :3] = _nearest(vertices[part], triangles, tree)
+    return driver_faces[faces][:, [0, 1, 2, 0]].astype(np.int32), weights
+
+
+def _nearest(
+    points: NDArray[np.float32], triangles: NDArray[np.float64], tree: KDTree
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return for each point the nearest triangle, and the barycentric coordinates in it of the nearest point."""
+    count = min(_CANDIDATES, len(triangles))
+    near = np.reshape(tree.query(points, count)[1], (len(points), count))
+    best = np.full(len(points), np.inf)
+    face, nearest = near[:, 0].copy(), np.zeros((len(points), 3))
     for column in near.T:
-        closest = trimesh.triangles.closest_point(triangles[column], vertices)
-        distance = ((closest - vertices) ** 2).sum(-1)
+        closest = trimesh.triangles.closest_point(triangles[column], points)
+        distance = ((closest - points) ** 2).sum(-1)
         better = distance < best
-        best[better], face[better], point[better] = distance[better], column[better], closest[better]
-    weights = np.clip(trimesh.triangles.points_to_barycentric(triangles[face], point), 0.0, 1.0)
-    weights /= weights.sum(1, keepdims=True)
-    index = driver_faces[face]
-    zero = np.zeros((len(vertices), 1))
-    return (
-        np.concatenate([index, index[:, :1]], axis=1).astype(np.int32),
-        np.concatenate([weights, zero], axis=1).astype(np.float32),
-    )
+        best[better], face[better], nearest[better] = distance[better], column[better], closest[better]
+    shares = np.clip(trimesh.triangles.points_to_barycentric(triangles[face], nearest), 0.0, 1.0)
+    return face, shares / shares.sum(1, keepdims=True)
 
 
 def export(mesh: ColouredMesh, path: Path, kind: str | None = None) -> None:

@@ -127,8 +127,8 @@ class Engine:
     def _mesh(self, request: protocol.Mesh, report: Report) -> Result:
         held = self._find(request.portrait)
         surface = self._studio.surface(held.field, request.detail, report)
-        report("Binding to the rig", 0, 1)
-        index, weight = mesh.bind(surface.vertices, rigs.driver_vertices(held.portrait), rigs.outer_faces())
+        driver = rigs.driver_vertices(held.portrait)
+        index, weight = mesh.bind(surface.vertices, driver, rigs.outer_faces(), report)
         arrays = {"vertices": surface.vertices, "faces": surface.faces, "colours": surface.colours}
         return Result({}, {**arrays, "bind_index": index, "bind_weight": weight})
 

@@ -90,6 +90,17 @@ def test_refining_near_the_surface_changes_nothing_but_the_work():
     assert sum(lazy.asked) < sum(full.asked) / 3
 
 
+def test_a_bump_that_touches_no_coarse_point_is_found_beside_the_surface():
+    """An ear, say. Against brute force again: no point of the grids of 1/16 and 1/32 m lies inside the bump."""
+    balls = (((0.0, 0.0, 0.0), 0.06), ((0.075, 0.0156, 0.0156), 0.025))
+    density, corner, cell = mesh.sample_density(Balls(balls, box=((-0.25,) * 3, (0.25,) * 3)), 32, LEVEL)
+    points = corner + cell * np.stack(np.meshgrid(*map(np.arange, density.shape), indexing="ij"), -1)
+    inside = [np.linalg.norm(points - centre, axis=-1) < radius for centre, radius in balls]
+    assert (inside[1] & ~inside[0]).any()
+    assert not (inside[1] & ~inside[0])[::2, ::2, ::2].any()
+    assert np.array_equal(density > LEVEL, inside[0] | inside[1])
+
+
 def test_the_grid_covers_a_box_that_is_no_cube():
     density, corner, cell = mesh.sample_density(Balls(box=((0.0, 0.0, 0.0), (0.1, 0.2, 0.3))), 30, LEVEL)
     assert corner == pytest.approx([0, 0, 0])

@@ -110,7 +110,14 @@ def test_two_arrays_of_one_name_are_refused():
         protocol.read(frame({"v": 1, "type": "done", "id": 1, "arrays": [entry, entry]}, b"ab"))
 
 
-@pytest.mark.parametrize("text", ['{"v": NaN}', '{"v": 1e999}', "[1]", '"v"', "{", "[" * 100_000, "\xff"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_a_number_that_is_not_finite_is_refused(number):
+    text = f'{{"v": 1, "type": "done", "id": 1, "fields": {{"x": {number}}}}}'.encode()
+    with pytest.raises(ProtocolError, match="finite"):
+        protocol.read(io.BytesIO(struct.pack("<I", len(text)) + text))
+
+
+@pytest.mark.parametrize("text", ["[1]", '"v"', "{", "[" * 100_000, "\xff"])
 def test_a_header_that_is_no_strict_json_object_is_refused(text):
     data = text.encode("latin1")
     with pytest.raises(ProtocolError):
