@@ -58,7 +58,7 @@ def line_of_sight(
     """Penalty, 0..2, for density before the known surface, and for lack of it just behind.
 
     The idea of Urban Radiance Fields (Rematas et al. 2022, section 3.3): a ray with a known end has nothing on its way
-    and something there. Pixels at the edge of the person and in the fringe of hair have no one depth; they are left out.
+    and something there. Pixels at the edge of the person and in fringes of hair have no one depth; they are left out.
 
     Args:
         density: of the samples, per model unit.

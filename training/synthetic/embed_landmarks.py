@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from neural_core.capture.detect import face_landmarks
 from neural_core.human.anny import SHIPPED
 from neural_core.human.landmarks import MEDIAPIPE_COUNT, embed, first_hits, ibug_68
 from neural_core.human.model import FaceModel
@@ -30,45 +31,38 @@ _ENLARGED = 512  # FaceMesh is fed this size
 
 def median_places(model: FaceModel, data: Path, limit: int) -> NDArray[np.float64]:
     """Places [478, 3] on the mean head, medians over the people of a data set."""
-    from mediapipe.python.solutions import face_mesh
-
     found = []
     seen = np.zeros(len(model.faces), bool)
     for part in ("skin", "left_eye", "right_eye"):
         seen |= model.parts[part]
     faces = model.faces[seen]
-    with face_mesh.FaceMesh(
-        static_image_mode=True, refine_landmarks=True, max_num_faces=1, min_detection_confidence=0.5
-    ) as detector:
-        for index in finished_people(data)[:limit]:
-            with np.load(person_file(data, index)) as person:
-                code, label, name = person["z"], person["cameras"][0].astype(float), str(person["images"][0])
-            points = _detect(detector, data / name)
-            if points is None:
-                continue
-            pose, intrinsics = label[:16].reshape(4, 4), label[16:].reshape(3, 3)
-            rays = np.concatenate([points, np.ones((len(points), 1))], 1) @ np.linalg.inv(intrinsics).T
-            vertices = model.vertices(code[: model.shapedirs.shape[2]])
-            triangles, barycentric = first_hits(pose[:3, 3] / HEAD_TO_MODEL, rays @ pose[:3, :3].T, vertices, faces)
-            places = np.einsum("nc,ncd->nd", barycentric, model.v_template[faces[triangles]])
-            places[triangles < 0] = np.nan
-            found.append(places)
+    people = []
+    for index in finished_people(data)[:limit]:
+        with np.load(person_file(data, index)) as person:
+            people.append((person["z"], person["cameras"][0].astype(float), data / str(person["images"][0])))
+    detected = face_landmarks(np.stack([_picture(path) for _, _, path in people]))
+    for (code, label, _), points in zip(people, detected, strict=True):
+        if points is None:
+            continue
+        pose, intrinsics = label[:16].reshape(4, 4), label[16:].reshape(3, 3)
+        rays = np.concatenate([points, np.ones((len(points), 1))], 1) @ np.linalg.inv(intrinsics).T
+        vertices = model.vertices(code[: model.shapedirs.shape[2]])
+        triangles, barycentric = first_hits(pose[:3, 3] / HEAD_TO_MODEL, rays @ pose[:3, :3].T, vertices, faces)
+        places = np.einsum("nc,ncd->nd", barycentric, model.v_template[faces[triangles]])
+        places[triangles < 0] = np.nan
+        found.append(places)
     if len(found) < 8:
         raise ValueError(f"FaceMesh found only {len(found)} faces in {data}; at least 8 are needed")
     print(f"{len(found)} faces; hits per landmark at least {np.isfinite(found)[..., 0].sum(0).min()}")
     return np.nanmedian(found, axis=0)
 
 
-def _detect(detector, picture: Path) -> NDArray[np.float64] | None:
-    """Landmarks [478, 2] in 0..1, or None."""
-    image = Image.open(picture).convert("RGBA")
+def _picture(path: Path) -> NDArray[np.uint8]:
+    """The picture over grey, as large as FaceMesh likes it."""
+    image = Image.open(path).convert("RGBA")
     grey = Image.new("RGBA", image.size, (*_GREY, 255))
     grey.alpha_composite(image)
-    large = grey.convert("RGB").resize((_ENLARGED, _ENLARGED), Image.Resampling.BICUBIC)
-    result = detector.process(np.asarray(large))
-    if not result.multi_face_landmarks:
-        return None
-    return np.array([[point.x, point.y] for point in result.multi_face_landmarks[0].landmark])
+    return np.asarray(grey.convert("RGB").resize((_ENLARGED, _ENLARGED), Image.Resampling.BICUBIC))
 
 
 def main() -> int:
