@@ -22,7 +22,7 @@ class PORTRAIT_OT_create(bpy.types.Operator):
         return common.engine_is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        settings, scene_name = context.scene.portrait, context.scene.name
+        settings = context.scene.portrait
         try:
             choice = requests.CreateChoice(
                 model=settings.model,
@@ -38,8 +38,8 @@ class PORTRAIT_OT_create(bpy.types.Operator):
             return common.refused(self, error)
 
         def apply(created: tasks.Created) -> None:
-            # The scene is looked up again: the user may have undone, renamed or switched meanwhile.
-            portrait.build(bpy.data.scenes.get(scene_name) or bpy.context.scene, created)
+            # Into the scene that the user sees now: it may be another than when the button was pressed.
+            portrait.build(bpy.context.scene, created)
             _frame_in_view()
 
         session.start("Create Portrait", tasks.create(choice), apply)
