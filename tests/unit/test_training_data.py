@@ -70,3 +70,12 @@ def test_limit_reads_the_first(folder):
     with np.load(folder / "people" / "000001.npz") as person:
         np.testing.assert_array_equal(data.codes[1].numpy(), person["z"])
     assert data.people == 2
+
+
+def test_people_with_fewer_views_repeat_theirs(folder, tmp_path):
+    write_spheres(tmp_path / "two", people=1, views=2, size=32, z_dim=8)
+    data = load_portraits(folder, tmp_path / "two")
+    assert data.cameras.shape == (5, 3, 25)
+    assert torch.equal(data.cameras[4, 2], data.cameras[4, 0])
+    assert torch.equal(data.rgba[4, 2], data.rgba[4, 0])
+    assert not torch.equal(data.cameras[4, 1], data.cameras[4, 0])

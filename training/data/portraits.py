@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from neural_core.errors import InputError
@@ -40,45 +41,68 @@ class Portraits:
         return self.rgba.shape[-1]
 
 
-def load_portraits(folder: Path, limit: int = 0) -> Portraits:
-    """Read a data set folder (`people/*.npz` and the PNG files that they name).
+@dataclass(frozen=True)
+class _Person:
+    """One person's file and pictures."""
 
-    A person whose files are damaged or whose pictures have another size or number than the first person's is left out
-    and named in `skipped`.
+    code: NDArray[np.float32]
+    cameras: NDArray[np.float32]
+    rgba: NDArray[np.uint8]
+    depth: NDArray[np.float16]
+
+
+def load_portraits(*folders: Path, limit: int = 0) -> Portraits:
+    """Read data set folders (`people/*.npz` and the PNG files that they name).
+
+    A person whose files are damaged, or whose pictures have another size than the first person's, is left out and named
+    in `skipped`. People may have different numbers of views: one with fewer repeats theirs.
 
     Args:
-        folder: what `python -m training.synthesize portraits --out` wrote.
-        limit: read at most this many people; 0 reads all.
+        folders: what `python -m training.synthesize portraits --out` wrote.
+        limit: read at most this many people in all; 0 reads all.
 
     Raises:
-        InputError: there is no readable person in the folder.
+        InputError: there is no readable person in the folders.
     """
-    import imageio.v3 as iio  # here, so that a recipe can be looked at without it
-
-    codes, cameras, pictures, depths, skipped = [], [], [], [], []
-    for path in sorted((folder / "people").glob("*.npz")):
-        if limit and len(codes) == limit:
+    people, skipped = [], []
+    for path in (path for folder in folders for path in sorted((folder / "people").glob("*.npz"))):
+        if limit and len(people) == limit:
             break
         try:
-            with path.open("rb") as file, np.load(file) as person:
-                code, camera, depth = person["z"], person["cameras"], person["depth"]
-                rgba = np.stack([iio.imread(folder / str(name)) for name in person["images"]])
+            person = _read(path)
         except (OSError, ValueError, KeyError, BadZipFile) as error:
             skipped.append(f"{path.name}: {error}")
             continue
-        if rgba.shape[-1] != 4 or (pictures and rgba.shape != pictures[0].shape):
-            skipped.append(f"{path.name}: pictures of shape {rgba.shape}")
+        if person.rgba.shape[-1] != 4 or (people and person.rgba.shape[1:] != people[0].rgba.shape[1:]):
+            skipped.append(f"{path.name}: pictures of shape {person.rgba.shape[1:]}")
             continue
-        codes.append(code.astype(np.float32))
-        cameras.append(camera.astype(np.float32))
-        pictures.append(rgba)
-        depths.append(depth.astype(np.float16))
-    if not codes:
-        raise InputError(f"No people found in {folder}.", "Make some: python -m training.synthesize portraits --out DIR.")
+        people.append(person)
+    if not people:
+        where = ", ".join(str(folder) for folder in folders)
+        raise InputError(f"No people found in {where}.", "Make some: python -m training.synthesize portraits --out DIR.")
+    most = max(len(person.rgba) for person in people)
+
+    def stack(name: str) -> Tensor:
+        values = [getattr(person, name) for person in people]
+        return torch.from_numpy(np.stack([value[np.arange(most) % len(value)] for value in values]))
+
     return Portraits(
-        codes=torch.from_numpy(np.stack(codes)),
-        cameras=torch.from_numpy(np.stack(cameras)),
-        rgba=torch.from_numpy(np.stack(pictures)).movedim(-1, 2).contiguous(),
-        depth=torch.from_numpy(np.stack(depths)),
+        codes=torch.from_numpy(np.stack([person.code for person in people])),
+        cameras=stack("cameras"),
+        rgba=stack("rgba").movedim(-1, 2).contiguous(),
+        depth=stack("depth"),
         skipped=tuple(skipped),
     )
+
+
+def _read(path: Path) -> _Person:
+    import imageio.v3 as iio  # here, so that a recipe can be looked at without it
+
+    folder = path.parent.parent
+    with path.open("rb") as file, np.load(file) as person:
+        return _Person(
+            person["z"].astype(np.float32),
+            person["cameras"].astype(np.float32),
+            np.stack([iio.imread(folder / str(name)) for name in person["images"]]),
+            person["depth"].astype(np.float16),
+        )

@@ -40,10 +40,13 @@ from ..trainer import ParameterGroup, Step
 class DataConfig:
     """Which people."""
 
-    path: str = "data/people"
-    """Folder written by `python -m training.synthesize portraits`."""
+    path: tuple[str, ...] = ("data/people",)
+    """Folders written by `python -m training.synthesize portraits`."""
     limit: int = 0
     """Use at most this many people; 0 uses all."""
+    code_noise: float = 0.0
+    """Standard deviation of noise on the code that planes and colours are made from (the warp keeps the true one): so
+    the network does not learn a few hundred codes by heart."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def build(config: Config, device: torch.device) -> WarmStart:
     """
     if config.model.identity is None:
         raise UsageError("The warm start needs a model with a face code.", "Set [model.identity] in the configuration.")
-    people = load_portraits(Path(config.data.path), config.data.limit)
+    people = load_portraits(*map(Path, config.data.path), limit=config.data.limit)
     for reason in people.skipped:
         print(f"left out {reason}")
     if people.codes.shape[1] != config.model.z_dim:
@@ -185,7 +188,7 @@ class WarmStart:
     def _render(self, batch: RayBatch, generator: torch.Generator) -> tuple[Composite, Tensor, Tensor, Tensor]:
         """Return what rays [pv, r] see, density and distance of their samples [pv, r, s], and density inside heads."""
         module, views = self.module, self.config.patches.views
-        person = module.person(self.people.codes[batch.people].to(self.device))
+        person = self._people(batch, generator)
         origins, directions = camera_rays(Camera.from_label(batch.cameras), batch.pixels)
         distances = self._distances(origins, directions, batch, generator)
         origins, directions, distances = (t.to(self.device) for t in (origins, directions, distances))
@@ -196,6 +199,12 @@ class WarmStart:
         density = density.float().reshape(distances.shape)
         seen = composite_midpoints(density, colour.float().reshape(*distances.shape, 3), distances)
         return seen, activate_density(density), distances, self._density_inside(person, generator)
+
+    def _people(self, batch: RayBatch, generator: torch.Generator) -> Any:
+        codes = self.people.codes[batch.people]
+        noise = self.config.data.code_noise * torch.randn(codes.shape, generator=generator)
+        codes, near = codes.to(self.device), (codes + noise).to(self.device)
+        return self.module.person(near, shape=codes[:, : self.module.shape_dims])
 
     def _distances(self, origins: Tensor, directions: Tensor, batch: RayBatch, generator: torch.Generator) -> Tensor:
         """Return sorted sample distances [pv, r, s]: even ones through the box, and some around the known surface."""

@@ -71,12 +71,13 @@ class IdentityGenerator(nn.Module):
             box=render.box, ray_start=render.ray_start, ray_end=render.ray_end, coarse=render.coarse, fine=render.fine
         )
 
-    def person(self, z: Float[Tensor, "b z"]) -> Person:
-        """Return the people of some codes."""
+    def person(self, z: Float[Tensor, "b z"], shape: Float[Tensor, "b k"] | None = None) -> Person:
+        """Return the people of some codes; `shape` replaces the code's own coefficients in the warp."""
+        shape = z[:, : self.shape_dims] if shape is None else shape
         w_plus = self.mapping(z)[:, None].expand(-1, self.synthesis.layers, -1)
         features = self.mean_planes(self.synthesis(w_plus))
         planes = Triplane(features, self.config.plane_axes, self.config.render.box).channels_last()
-        return Person(planes, self.warp.volume(z[:, : self.shape_dims]), self.decoder.modulation(z))
+        return Person(planes, self.warp.volume(shape), self.decoder.modulation(z))
 
     def field(self, person: Person) -> FieldFunction:
         """Return the function that the volume renderer integrates: a person's points to raw density and colour."""
