@@ -71,12 +71,12 @@ def test_a_killed_run_goes_on_and_its_labels_are_true(tmp_path, repository: Path
     command = [sys.executable, "-m", "training.synthesize", "portraits", "--out", str(out)]
     command += ["--people=2", "--views=2", "--close-ups=1", "--size=48", "--samples=2", "--workers=1", "--seed=4"]
     with subprocess.Popen(command, cwd=repository, start_new_session=True) as running:
-        limit = time.monotonic() + 300
+        limit = time.monotonic() + 600
         while not (out / "people" / "000000.npz").exists() and time.monotonic() < limit:
             time.sleep(0.1)
         os.killpg(running.pid, signal.SIGKILL)
     first = (out / "people" / "000000.npz").stat().st_mtime_ns
-    subprocess.run([*command, "--resume"], cwd=repository, check=True, timeout=300)
+    subprocess.run([*command, "--resume"], cwd=repository, check=True, timeout=600)
     assert (out / "people" / "000000.npz").stat().st_mtime_ns == first
     assert sorted(path.name for path in out.iterdir()) == ["00000", "dataset.json", "people", "synthesis.json"]
     assert sorted(path.name for path in (out / "people").iterdir()) == ["000000.npz", "000001.npz"]
@@ -108,8 +108,8 @@ def _check_labels(out: Path, index: int) -> None:
         inside = ((pixels >= 0) & (pixels < 48)).all(1)
         columns, rows = pixels[inside].T
         opaque = picture[rows, columns, 3] > 250
-        assert opaque.mean() > 0.9
+        assert opaque.mean() > 0.85
         behind = np.linalg.norm(in_camera[inside], axis=1)[opaque] - depth[rows, columns][opaque]
-        assert (behind > -0.03).mean() > 0.97  # nothing is in front of what is seen (3 cm of model space are 15 mm)
-        assert (np.abs(behind) < 0.03).mean() > 0.25  # and what is seen is the mesh
+        assert (behind > -0.05).mean() > 0.95  # nothing is in front of what is seen; a pixel is 14 mm of model space
+        assert (np.abs(behind) < 0.05).mean() > 0.25  # and what is seen is the mesh
         assert (depth > 0).mean() == pytest.approx((picture[..., 3] > 127).mean(), abs=0.06)
