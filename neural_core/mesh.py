@@ -6,56 +6,30 @@ Everything is in head space: metres, +X the subject's left, +Y up, +Z out of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import mcubes
 import numpy as np
 import torch
 import trimesh
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
-from torch import Tensor
 from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import PBRMaterial
 
+from .density_grid import HALF_DEPTH, Samplable, evaluate, sample_density
 from .errors import PortraitError, UsageError
 from .files import write_bytes
 from .progress import Report, silent
 
-DENSITY_LEVEL = 20.0
-"""Density of the surface in 1/metre: EG3D's shape scripts use 10 in a box whose unit is half a metre."""
-
 DETAIL_RANGE = (16, 512)
 EXPORT_KINDS = ("glb", "obj", "ply")
 
-_POINTS_PER_CHUNK = 1 << 15
-_COARSENING = 4
 _BOUND_PER_CHUNK = 1 << 12
 _CANDIDATES = 16
-
-
-@runtime_checkable
-class Samplable(Protocol):
-    """What a mesh is made from; every `systems.common.Field` is one."""
-
-    @property
-    def box(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """Return the smallest and the largest corner of the region where there is something, metres."""
-        ...
-
-    def density(self, points: Tensor, /) -> Tensor:
-        """Return [n] densities in 1/metre at [n, 3] points."""
-        ...
-
-    def colour(self, points: Tensor, /) -> Tensor:
-        """Return [n, 3] sRGB colours in 0..1 at [n, 3] points."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -74,22 +48,16 @@ class ColouredMesh:
 
 
 def extract(
-    field: Samplable,
-    detail: int = 128,
-    *,
-    level: float = DENSITY_LEVEL,
-    device: torch.device | str = "cpu",
-    report: Report = silent,
+    field: Samplable, detail: int = 128, *, device: torch.device | str = "cpu", report: Report = silent
 ) -> ColouredMesh:
-    """Extract the surface of a field where its density passes `level`, with colours, its largest piece only.
+    """Extract the surface of a field with its colours, its largest piece only.
 
-    The density is evaluated on a coarse grid first, and finer only near the surface. Where the surface leaves the box
-    (at the neck) it is closed by the box's side.
+    The surface is where half of the light from outside is stopped, which is where a picture shows it; what is hidden
+    inside makes no surface. Where the portrait leaves the box (at the neck) it is closed by the box's side.
 
     Args:
         field: what to sample.
         detail: grid cells along the box's longest side, 16 to 512; rounded up to a multiple of 4.
-        level: density of the surface, 1/metre.
         device: where the field computes.
         report: told of progress.
 
@@ -99,91 +67,17 @@ def extract(
     """
     if not DETAIL_RANGE[0] <= detail <= DETAIL_RANGE[1]:
         raise UsageError(f"Mesh detail {detail} is not between {DETAIL_RANGE[0]} and {DETAIL_RANGE[1]}.")
-    density, corner, cell = sample_density(field, detail, level, device, report)
-    if not (density > level).any():
-        raise PortraitError("The portrait has no surface: its density is low everywhere.", "Try another seed or model.")
+    grid = sample_density(field, detail, device, report)
     report("Finding the surface", 0, 1)
-    # One empty layer around the grid closes the surface at the box; the clip below puts it onto the box's side.
-    vertices, faces = mcubes.marching_cubes(np.pad(density, 1), level)
-    vertices = corner + cell * np.clip(vertices - 1, 0, np.asarray(density.shape) - 1)
-    vertices, faces = largest_component(vertices.astype(np.float32), faces.astype(np.int32))
-    colours = _in_chunks(field.colour, vertices, device, "Colouring the surface", report)
+    depth = grid.optical_depth()
+    if depth.max() <= HALF_DEPTH:
+        raise PortraitError("The portrait has no surface: it is transparent everywhere.", "Try another seed or model.")
+    # Deep inside the numbers grow without bound; only those around the surface are to be interpolated.
+    vertices, faces = mcubes.marching_cubes(np.minimum(depth, 4 * HALF_DEPTH), HALF_DEPTH)
+    vertices = (grid.corner + grid.cell * vertices).astype(np.float32)
+    vertices, faces = largest_component(vertices, faces.astype(np.int32))
+    colours = evaluate(field.colour, vertices, device, "Colouring the surface", report)
     return ColouredMesh(vertices, faces, np.clip(colours, 0.0, 1.0))
-
-
-def sample_density(
-    field: Samplable, detail: int, level: float, device: torch.device | str = "cpu", report: Report = silent
-) -> tuple[NDArray[np.float32], NDArray[np.float64], float]:
-    """Sample the density on a grid over the field's box, coarse to fine.
-
-    Each pass doubles the resolution, evaluates only points in or next to a coarser cell that the surface crosses, and
-    fills the rest by interpolation (which keeps the side of the surface that they are on).
-
-    Returns:
-        Density [nx, ny, nz], the position [3] of its first point, and the side of a cell in metres.
-    """
-    low, high = (np.asarray(corner, np.float64) for corner in field.box)
-    cell = float((high - low).max()) / (-(-detail // _COARSENING) * _COARSENING)
-    counts = np.maximum(np.ceil((high - low) / (cell * _COARSENING) - 1e-9).astype(int), 1)
-    density = np.zeros(0, np.float32)
-    spacing = _COARSENING
-    while spacing >= 1:
-        shape = counts * (_COARSENING // spacing) + 1
-        if density.size:
-            near = _near_surface(density, level)
-            density = _upsample(density)
-        else:
-            near = np.ones(shape, bool)
-        points = low + np.argwhere(near) * (cell * spacing)
-        stage = f"Sampling the volume ({_COARSENING // spacing}/{_COARSENING})"
-        values = _in_chunks(field.density, points.astype(np.float32), device, stage, report)
-        density = density if density.size else np.zeros(shape, np.float32)
-        density[near] = values
-        spacing //= 2
-    return density, low, cell
-
-
-def _near_surface(density: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
-    """Return which points of the grid twice as fine lie in or next to a cell that the surface crosses."""
-    inside = density > level
-    corners = np.lib.stride_tricks.sliding_window_view(inside, (2, 2, 2)).reshape(*(n - 1 for n in inside.shape), 8)
-    crossed = corners.any(-1) & ~corners.all(-1)
-    crossed = ndimage.binary_dilation(crossed, np.ones((3, 3, 3)))
-    near = np.zeros([2 * n - 1 for n in inside.shape], bool)
-    # A coarse cell i holds the fine points 2i, 2i + 1 and 2i + 2 of each axis.
-    for x, y, z in np.ndindex(3, 3, 3):
-        part = near[x:, y:, z:][tuple(slice(0, 2 * n, 2) for n in crossed.shape)]
-        part |= crossed
-    return near
-
-
-def _upsample(density: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the grid at twice the resolution, by linear interpolation."""
-    for axis in range(3):
-        first = np.moveaxis(density, axis, 0)
-        fine = np.empty((2 * len(first) - 1, *first.shape[1:]), np.float32)
-        fine[::2] = first
-        fine[1::2] = (first[1:] + first[:-1]) / 2
-        density = np.moveaxis(fine, 0, axis)
-    return np.ascontiguousarray(density)
-
-
-def _in_chunks(
-    function: Callable[[Tensor], Tensor],
-    points: NDArray[np.float32],
-    device: torch.device | str,
-    stage: str,
-    report: Report,
-) -> NDArray[np.float32]:
-    """Evaluate a function of points [n, 3] in pieces that are small enough to stop between."""
-    parts: list[NDArray[np.float32]] = []
-    for start in range(0, len(points), _POINTS_PER_CHUNK):
-        report(stage, start, len(points))
-        with torch.no_grad():
-            values = function(torch.from_numpy(points[start : start + _POINTS_PER_CHUNK]).to(device))
-        parts.append(values.float().cpu().numpy())
-    report(stage, len(points), len(points))
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
 def largest_component(

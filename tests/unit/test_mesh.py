@@ -4,7 +4,7 @@
 import json
 import math
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -12,9 +12,11 @@ import torch
 import trimesh
 
 from neural_core import mesh
+from neural_core.density_grid import EMPTY, DensityGrid, sample_density
 from neural_core.errors import PortraitError, UsageError
 
-LEVEL = mesh.DENSITY_LEVEL
+SLOPE = 5000.0
+"""How fast density rises below the surface, 1/m^2; it is EMPTY on the balls' own surface."""
 
 
 @dataclass
@@ -23,12 +25,14 @@ class Balls:
 
     balls: tuple = (((0.0, 0.0, 0.0), 0.15),)
     box: tuple = ((-0.25, -0.3, -0.25), (0.25, 0.25, 0.25))
+    hollow: float = 0.0
     asked: list = field(default_factory=list)
 
     def density(self, points):
         self.asked.append(len(points))
         depth = [radius - (points - torch.tensor(centre)).norm(dim=1) for centre, radius in self.balls]
-        return torch.relu(torch.stack(depth).amax(0) * 4000 + LEVEL)
+        density = torch.relu(torch.stack(depth).amax(0) * SLOPE + EMPTY)
+        return torch.where(points.norm(dim=1) < self.hollow, 0.0, density)
 
     def colour(self, points):
         return (points + 0.5).clamp(0, 1)
@@ -38,18 +42,39 @@ def as_trimesh(surface):
     return trimesh.Trimesh(surface.vertices, surface.faces, process=False)
 
 
-def test_a_ball_has_the_volume_and_area_of_a_ball():
+def test_half_of_the_light_is_stopped_at_the_surface():
+    """By quadrature from vertices to the outside, along the axes."""
+    field = Balls()
+    surface = mesh.extract(field, 128)
+    way, step = torch.linspace(0, 0.3, 3001), 0.3 / 3000
+    for vertex in torch.from_numpy(surface.vertices[:: len(surface.vertices) // 40]):
+        ways = [vertex + sign * way[:, None] * axis for axis in torch.eye(3) for sign in (1, -1)]
+        depth = min(float(torch.trapezoid(field.density(points), dx=step)) for points in ways)
+        assert math.exp(-depth) == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_ball_is_a_closed_ball_that_looks_outwards():
     surface = mesh.extract(Balls(), 64)
     found = as_trimesh(surface)
     assert found.is_watertight
-    assert found.volume == pytest.approx(4 / 3 * math.pi * 0.15**3, rel=0.005)  # positive: faces look outwards
-    assert found.area == pytest.approx(4 * math.pi * 0.15**2, rel=0.005)
-    assert np.abs(np.linalg.norm(surface.vertices, axis=1) - 0.15).max() < 0.001
+    assert found.body_count == 1
+    # Light from the axes comes in straight or aslant: 4 ln 2 / 5000 = d^2 + 2 d EMPTY / SLOPE + ..., about 14 mm deep
+    radii = np.linalg.norm(surface.vertices, axis=1)
+    assert radii.min() > 0.15 - 0.015
+    assert radii.max() < 0.15 - 0.008
+    assert found.volume == pytest.approx(4 / 3 * math.pi * (radii**3).mean(), rel=0.01)  # positive: outwards
+    assert found.center_mass == pytest.approx([0, 0, 0], abs=0.0005)
 
 
 def test_a_ball_off_the_centre_is_where_it_is():
     surface = mesh.extract(Balls((((0.05, -0.1, 0.08), 0.1),)), 64)
     assert as_trimesh(surface).center_mass == pytest.approx([0.05, -0.1, 0.08], abs=0.0005)
+
+
+def test_what_is_hidden_inside_makes_no_surface():
+    solid, hollow = mesh.extract(Balls(), 64), mesh.extract(Balls(hollow=0.1), 64)
+    assert as_trimesh(hollow).volume == pytest.approx(as_trimesh(solid).volume, rel=1e-3)
+    assert np.linalg.norm(hollow.vertices, axis=1).min() > 0.12
 
 
 def test_types_and_colours():
@@ -59,53 +84,62 @@ def test_types_and_colours():
 
 
 def test_floating_specks_are_dropped():
-    balls = (((0.0, 0.0, 0.0), 0.1), ((0.2, 0.2, 0.2), 0.03))
-    assert as_trimesh(mesh.extract(Balls(balls[:1]), 32)).volume == pytest.approx(
-        as_trimesh(mesh.extract(Balls(balls), 32)).volume
-    )
+    balls = (((0.0, 0.0, 0.0), 0.1), ((0.2, 0.2, 0.2), 0.04))
+    both, one = mesh.extract(Balls(balls), 64), mesh.extract(Balls(balls[:1]), 64)
+    assert as_trimesh(both).body_count == 1
+    assert as_trimesh(both).volume == pytest.approx(as_trimesh(one).volume, rel=1e-6)
+    speck = mesh.extract(Balls(balls[1:]), 64)  # alone it is kept
+    assert as_trimesh(speck).center_mass == pytest.approx([0.2, 0.2, 0.2], abs=0.002)
 
 
 def test_a_surface_that_leaves_the_box_is_closed_by_its_side():
     surface = mesh.extract(Balls((((0.0, -0.3, 0.0), 0.15),)), 64)
-    found = as_trimesh(surface)
-    assert found.is_watertight
-    assert surface.vertices[:, 1].min() == pytest.approx(-0.3, abs=1e-6)
-    assert found.volume == pytest.approx(2 / 3 * math.pi * 0.15**3, rel=0.02)
+    assert as_trimesh(surface).is_watertight
+    assert -0.3 <= surface.vertices[:, 1].min() < -0.3 + 0.55 / 64
+
+
+def all_points(grid: DensityGrid) -> np.ndarray:
+    """The positions of a grid's points, [nx, ny, nz, 3]."""
+    return grid.corner + grid.cell * np.stack(np.meshgrid(*map(np.arange, grid.density.shape), indexing="ij"), -1)
 
 
 def test_refining_near_the_surface_changes_nothing_but_the_work():
     """Against brute force: the density on the whole fine grid."""
     lazy, full = Balls((((0.03, 0.01, -0.02), 0.17),)), Balls((((0.03, 0.01, -0.02), 0.17),))
-    density, corner, cell = mesh.sample_density(lazy, 64, LEVEL)
-    points = corner + cell * np.stack(np.meshgrid(*map(np.arange, density.shape), indexing="ij"), -1).reshape(-1, 3)
-    exact = full.density(torch.from_numpy(points.astype(np.float32))).numpy().reshape(density.shape)
-    assert np.array_equal(density > LEVEL, exact > LEVEL)
-    neighbours = np.zeros_like(exact, bool)
-    for axis in range(3):
-        a, b = (np.moveaxis(exact > LEVEL, axis, 0)[part] for part in (slice(1, None), slice(None, -1)))
-        crossing = np.moveaxis(neighbours, axis, 0)
-        crossing[1:] |= a != b
-        crossing[:-1] |= a != b
-    assert np.abs(density - exact)[neighbours].max() < 1e-3  # exact wherever marching cubes interpolates
-    assert sum(lazy.asked) < sum(full.asked) / 3
+    grid = sample_density(lazy, 64)
+    points = torch.from_numpy(all_points(grid).astype(np.float32)).reshape(-1, 3)
+    exact = replace(grid, density=full.density(points).numpy().reshape(grid.density.shape))
+    assert np.array_equal(grid.density > EMPTY, exact.density > EMPTY)
+    ours, theirs = grid.optical_depth(), exact.optical_depth()
+    around = (theirs > 0.2) & (theirs < 1.5)
+    assert np.abs(ours - theirs)[around].max() < 0.01
+    assert sum(lazy.asked) < sum(full.asked) / 2
 
 
 def test_a_bump_that_touches_no_coarse_point_is_found_beside_the_surface():
     """An ear, say. Against brute force again: no point of the grids of 1/16 and 1/32 m lies inside the bump."""
     balls = (((0.0, 0.0, 0.0), 0.06), ((0.075, 0.0156, 0.0156), 0.025))
-    density, corner, cell = mesh.sample_density(Balls(balls, box=((-0.25,) * 3, (0.25,) * 3)), 32, LEVEL)
-    points = corner + cell * np.stack(np.meshgrid(*map(np.arange, density.shape), indexing="ij"), -1)
-    inside = [np.linalg.norm(points - centre, axis=-1) < radius for centre, radius in balls]
+    grid = sample_density(Balls(balls, box=((-0.25,) * 3, (0.25,) * 3)), 32)
+    inside = [np.linalg.norm(all_points(grid) - centre, axis=-1) < radius for centre, radius in balls]
     assert (inside[1] & ~inside[0]).any()
     assert not (inside[1] & ~inside[0])[::2, ::2, ::2].any()
-    assert np.array_equal(density > LEVEL, inside[0] | inside[1])
+    assert np.array_equal(grid.density > EMPTY, inside[0] | inside[1])
+
+
+def test_optical_depth_is_that_of_a_slab():
+    """Beer and Lambert: 3 cells of density 10 are in the way at most, from the nearer side."""
+    density = np.zeros((9, 30, 30), np.float32)
+    density[2:7] = 10.0
+    depth = DensityGrid(density, np.zeros(3), 0.1).optical_depth()
+    expected = [0.0, 0.0, 0.5, 1.5, 2.5, 1.5, 0.5, 0.0, 0.0]  # trapezoids: half a cell at the edge
+    assert depth[:, 15, 15] == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_grid_covers_a_box_that_is_no_cube():
-    density, corner, cell = mesh.sample_density(Balls(box=((0.0, 0.0, 0.0), (0.1, 0.2, 0.3))), 30, LEVEL)
-    assert corner == pytest.approx([0, 0, 0])
-    assert cell == pytest.approx(0.3 / 32)
-    assert all((n - 1) * cell >= side - 1e-9 for n, side in zip(density.shape, (0.1, 0.2, 0.3), strict=True))
+    grid = sample_density(Balls(box=((0.0, 0.0, 0.0), (0.1, 0.2, 0.3))), 30)
+    assert grid.corner == pytest.approx([0, 0, 0])
+    assert grid.cell == pytest.approx(0.3 / 32)
+    assert all((n - 1) * grid.cell >= side - 1e-9 for n, side in zip(grid.density.shape, (0.1, 0.2, 0.3), strict=True))
 
 
 def test_nothing_there_is_a_sentence():
