@@ -61,6 +61,6 @@ def _principled(name: str, srgb: np.ndarray) -> tuple[bpy.types.Material, bpy.ty
     material.diffuse_color = (*linear_from_srgb(srgb).tolist(), 1.0)
     shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
     # The network's colours hold some light already: a dull surface adds little of its own.
-    shader.inputs["Roughness"].default_value = 0.6
-    shader.inputs["Specular IOR Level"].default_value = 0.25
+    shader.inputs["Roughness"].default_value = 0.7
+    shader.inputs["Specular IOR Level"].default_value = 0.1
     return material, shader

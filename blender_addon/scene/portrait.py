@@ -73,6 +73,9 @@ def build_surface(
     mesh.add_shape_keys(ob, surface.vertices, deltas, rig.HARD_RANGE)
     rig.drive_shape_keys(ob, armature, list(deltas))
     rig.bind(ob, armature)
+    # Marching cubes leave ripples that side light shows; users may take this away.
+    smooth = ob.modifiers.new("Smooth", "SMOOTH")
+    smooth.factor, smooth.iterations = 0.5, 6
     armature.update_tag()  # else drivers added now stay unseen until the file is loaded again
     return ob
 
