@@ -14,7 +14,7 @@ from ..files import make_folder
 from .console import Console
 from .options import Common, View, parse_seeds
 
-PICTURE_SIZE = 512
+PICTURE_SIZE = 384
 FILM_SIZE = 160
 FILM_FRAMES = 48
 """Two seconds once round the head; sizes are such that two CPU cores make everything in less than a minute."""
