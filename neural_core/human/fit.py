@@ -36,7 +36,7 @@ VIEWS = ((0.0, 0.0), (-30.0, 0.0), (30.0, 0.0), (0.0, 15.0), (0.0, -15.0))
 _FACE_LOW, _FACE_HIGH = np.array([-0.065, -0.11, 0.02]), np.array([0.065, 0.045, 0.2])
 # Standard deviations, metres. One sample of a surface stands for several neighbours that err with it.
 # Off the face there are hair and clothes, which the model does not have.
-_FACE_DEVIATION, _HEAD_DEVIATION, _LANDMARK_DEVIATION = 0.005, 0.02, 0.006
+_FACE_DEVIATION, _HEAD_DEVIATION, _LANDMARK_DEVIATION = 0.005, 0.02, 0.015
 _SCALE_DEVIATION, _TRANSLATION_DEVIATION = 0.2, 0.03
 _FACING = 0.35  # smallest cosine between a vertex's normal and the direction to the camera
 # Greatest distance at which a surface point can belong to a vertex: while only scale and place move, and at the end.
