@@ -81,6 +81,12 @@ class Engine:
         """Last lines of the worker's stderr."""
         return self._process.log if self._process else ()
 
+    @property
+    def device(self) -> str:
+        """What the running worker computes on: "CPU", or the name of the GPU; "" while none runs."""
+        device = str(self.about.get("device", ""))
+        return "CPU" if device == "cpu" else str(self.about.get("device_name") or device)
+
     def has_open(self, identifier: str) -> bool:
         """Return whether the running worker holds this portrait in memory."""
         return identifier in self._open

@@ -88,7 +88,7 @@ class PORTRAIT_PT_status(_PortraitPanel, bpy.types.Panel):
             return
         about = session.engine().about
         if about:
-            layout.label(text=f"Engine: {about.get('device_name') or about.get('device')}", icon="CHECKMARK")
+            layout.label(text=f"Engine: {session.engine().device}", icon="CHECKMARK")
         elif not session.engine().busy:
             layout.label(text="The engine starts when it is needed", icon="PLAY")
 

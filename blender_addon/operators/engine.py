@@ -26,7 +26,7 @@ class PORTRAIT_OT_test_engine(bpy.types.Operator):
             about = engine.about
             engine.notice(
                 f"The engine works: Python {about.get('python')}, PyTorch {about.get('torch')}, "
-                f"{about.get('device_name') or about.get('device')}, {len(fields.get('models', []))} model(s)."
+                f"{engine.device}, {len(fields.get('models', []))} model(s)."
             )
 
         # A test starts from nothing, so that it finds what a first start would find.

@@ -86,7 +86,7 @@ def main() -> int:
         out = Path(scratch) / "out"
         out.mkdir()
         picture = out / "panel.png"
-        log = run_plan(blender, package.parent, "picture", out, picture)
+        log = run_plan(blender, package.parent, "picture", out, picture, timeout_s=900)
         if not picture.is_file():
             print(log[-3000:], file=sys.stderr)
             return 1

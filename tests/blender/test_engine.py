@@ -46,7 +46,9 @@ def test_create_brings_everything_back(addon, engine):
     assert created.picture.pixels.shape == (32, 32, 4)
     np.testing.assert_allclose(created.surface.bind_weight.sum(axis=1), 1.0, atol=1e-5)
     assert engine.status.state == "idle"
-    assert engine.about["device"] == "stub"
+    assert engine.device == "stub"
+    engine.stop()
+    assert engine.device == ""
 
 
 def test_only_what_is_wanted_is_asked_for(addon, engine):

@@ -21,6 +21,7 @@ STAGE, PLAN, OUT = sys.argv[sys.argv.index("--") + 1 :][:3]
 TICK_S = 0.2
 PREVIEW_SAMPLES = 16
 RENDERING_S = 40
+CLOSER = 0.8
 PANEL_SHARE = 0.14  # the sidebar covers the right of the view: its middle is further left
 sys.path.insert(0, STAGE)
 addon_utils.enable("neural_portrait", default_set=True)
@@ -164,6 +165,7 @@ def picture_plan():
         bpy.ops.view3d.view_selected()
         for ob in scene.objects:
             ob.select_set(False)
+    space.region_3d.view_distance *= CLOSER
     right = space.region_3d.view_rotation @ Vector((1.0, 0.0, 0.0))
     space.region_3d.view_location += PANEL_SHARE * space.region_3d.view_distance * right
     for _ in range(int(RENDERING_S / TICK_S)):
