@@ -36,7 +36,9 @@ VIEWS = ((0.0, 0.0), (-30.0, 0.0), (30.0, 0.0), (0.0, 15.0), (0.0, -15.0))
 _FACE_LOW, _FACE_HIGH = np.array([-0.065, -0.11, 0.02]), np.array([0.065, 0.045, 0.2])
 # Standard deviations, metres. One sample of a surface stands for several neighbours that err with it.
 # Off the face there are hair and clothes, which the model does not have.
-_FACE_DEVIATION, _HEAD_DEVIATION, _LANDMARK_DEVIATION = 0.005, 0.02, 0.015
+_FACE_DEVIATION, _HEAD_DEVIATION = 0.005, 0.02
+# Landmarks say where the face is; a detector's errors of a few millimetres must not shape it.
+_LANDMARK_PLACING, _LANDMARK_SHAPING = 0.006, 0.015
 _SCALE_DEVIATION, _TRANSLATION_DEVIATION = 0.2, 0.03
 _FACING = 0.35  # smallest cosine between a vertex's normal and the direction to the camera
 # Greatest distance at which a surface point can belong to a vertex: while only scale and place move, and at the end.
@@ -193,7 +195,8 @@ class _Problem:
         blocks = [self._depth(estimate, i, gate) for i in range(len(self._cameras))]
         if not sum(len(block.residuals) for block in blocks):
             raise ValueError("The renderings show no surface where the face should be.")
-        blocks += [self._landmark(estimate, i) for i in range(len(self._cameras))]
+        landmark = _LANDMARK_SHAPING if free_shape else _LANDMARK_PLACING
+        blocks += [self._landmark(estimate, i, landmark) for i in range(len(self._cameras))]
         count = len(estimate.shape)
         parameters = np.concatenate([estimate.shape, [estimate.log_scale], estimate.translation])
         precision = np.concatenate([np.ones(count), [_SCALE_DEVIATION**-2], np.full(3, _TRANSLATION_DEVIATION**-2)])
@@ -233,7 +236,7 @@ class _Problem:
         deviation = self._deviation[seen]
         return _Equations(distances / deviation, jacobian / deviation[:, None])
 
-    def _landmark(self, estimate: _Estimate, index: int) -> _Equations:
+    def _landmark(self, estimate: _Estimate, index: int, deviation: float) -> _Equations:
         """Return the distances of projected to detected landmarks, in metres at the landmark's depth."""
         camera, detected = self._cameras[index], self._landmarks[index]
         count = len(estimate.shape)
@@ -246,7 +249,7 @@ class _Problem:
         image, image_jacobian = camera.project(points[seen])
         metres = ((points[seen] - camera.position) @ camera.rotation[:, 2])[:, None] / camera.focal
         # As many landmarks as there are must not outvote the surface: they count as a hundred.
-        deviation = _LANDMARK_DEVIATION * np.sqrt(max(1.0, len(template) / 100))
+        deviation *= np.sqrt(max(1.0, len(template) / 100))
         residuals = (image - detected[seen]) * metres / deviation
         jacobian = np.einsum("nac,nck->nak", image_jacobian, jacobian[seen]) * metres[..., None] / deviation
         return _Equations(residuals.reshape(-1), jacobian.reshape(-1, count + 4))
