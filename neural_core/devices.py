@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import platform
 import re
 from pathlib import Path
 
@@ -35,7 +34,7 @@ def describe(device: torch.device) -> dict[str, str | int]:
     cuda = device.type == "cuda"
     return {
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if cuda else platform.processor() or platform.machine(),
+        "device_name": torch.cuda.get_device_name(device) if cuda else "CPU",
         "memory_mb": memory_mb(device),
         "threads": torch.get_num_threads(),
     }

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights that ship: people that training never saw look like themselves, from views that it never saw."""
+
+import itertools
+
+import pytest
+import torch
+
+from neural_core import models, systems
+from neural_core.human.anny import load_anny_head
+from training.metrics import protocol
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def system():
+    return systems.load(models.find(models.DEFAULT_MODEL).path)
+
+
+def test_held_out_people_are_recognised_in_colour_and_depth(system, repository, tmp_path):
+    # Six of the fifty held-out people of the model's card, two views each.
+    figures = protocol.held_out(system, repository / "tests" / "fixtures" / "held_out", tmp_path)
+    assert figures["PSNR held-out, dB"] >= 23
+    assert figures["gain over the mean person, dB"] >= 2
+    assert figures["median depth error / head depth"] <= 0.05
+
+
+def test_seeds_make_different_people_with_the_rigs_face(system):
+    face = load_anny_head()
+    camera = system.creation_camera()
+    pictures = []
+    for seed in range(4):
+        portrait = system.create(seed)
+        seen = system.pose(portrait).render(camera, 64)
+        pictures.append((seen.image[0] + 1) / 2)
+        points = torch.from_numpy(face.landmarks(face.vertices(portrait.shape.numpy()), "68"))
+        columns, rows = (camera.project(points[None])[0] * 64).long().unbind(-1)
+        assert (seen.opacity[0, 0, rows, columns] > 0.9).float().mean() > 0.9, "the rig's landmarks lie on the person"
+    for first, second in itertools.combinations(pictures, 2):
+        assert (first - second).abs().mean() > 0.02
+
+
+def test_weights_fit_their_limits(system):
+    model = models.find(models.DEFAULT_MODEL)
+    assert model.path.stat().st_size <= 8_000_000
+    assert model.header.metadata["licence"] == "CC0-1.0"
+    assert model.path.with_suffix(".md").read_text().startswith("# default-eg3d")
