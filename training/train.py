@@ -80,10 +80,13 @@ def _train(name: str, recipe: Any, config: Any, flags: argparse.Namespace) -> No
 
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    torch.set_flush_denormal(True)  # fading averages in Adam would otherwise slow CPUs down a hundredfold
     torch.manual_seed(config.run.seed)
     log = RunLog(flags.run or Path("runs") / name, name, config, flags.resume)
-    Trainer(recipe.build(config, devices.choose(flags.device)), config.run, log).run()
+    torch.set_flush_denormal(True)  # fading averages in Adam can slow CPUs down
+    try:
+        Trainer(recipe.build(config, devices.choose(flags.device)), config.run, log).run()
+    finally:
+        torch.set_flush_denormal(False)
     print(f"Exported {log.folder / 'model.safetensors'}.")
 
 
