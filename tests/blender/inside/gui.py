@@ -134,6 +134,7 @@ def picture_plan():
     scene.view_settings.view_transform = "Standard"
     yield from open_tab()
     scene.portrait.size = 256
+    bpy.context.scene.portrait.seed = 4
     press_create()
     yield from until_free()
     assert session.engine().status.state == "idle", session.engine().status
