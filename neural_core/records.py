@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known about pictures of one person: the record that a rendered frame and a captured photo share.
+
+A record is one ``.npz`` file of plain arrays (``allow_pickle`` stays off) beside EG3D's ``dataset.json``. Whoever wrote it,
+the meaning of every array is the same; what a photo cannot say is empty or estimated, and ``source`` says which.
+
+Spaces: cameras and depth are in *model space* as EG3D's labels are (2 x head space: radius 2.7, focal length 4.2647);
+everything else is in *head space*, metres, fixed to the skull of that frame: turning the head moves the camera and the
+shoulders, not the head.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputError
+from .files import replacing
+
+FORMAT = "portrait-record/1"
+HEAD_TO_MODEL = 2.0
+"""Model space = 2 x head space (metres)."""
+
+BACKGROUND, SKIN, HAIR, TORSO, CLOTH, GLASSES = range(6)
+"""Regions of a picture: SKIN is face, ears, eyes and mouth; TORSO is the skin of neck and shoulders."""
+
+MASKS: dict[str, tuple[int, ...]] = {
+    "background": (BACKGROUND,),
+    "head": (SKIN, HAIR, GLASSES),
+    "hair": (HAIR,),
+    "torso": (TORSO, CLOTH),
+}
+"""Which regions make up the masks that training asks for."""
+
+JOINTS = (
+    *("root", "neck", "head", "jaw", "left_eye", "right_eye"),
+    *("left_collar", "right_collar", "left_shoulder", "right_shoulder"),
+)
+"""Joints whose rotations a record keeps; the first six are the face model's."""
+JOINT_PARENTS = (-1, 0, 1, 2, 2, 2, 0, 0, 6, 7)
+
+
+@dataclass(frozen=True)
+class Record:
+    """n frames of one person. Arrays of what is unknown are empty (first axis 0).
+
+    Pictures have h x w pixels. Image coordinates are (u, v) in 0..1 from the top left corner.
+    """
+
+    images: tuple[str, ...]
+    """n names of PNG files relative to the data set."""
+    cameras: NDArray[np.float32]
+    """[n, 25] cam2world (16, row by row) and normalised intrinsics (9): model space, OpenCV axes."""
+    shape: NDArray[np.float32]
+    """[40] identity coefficients of the face model, in standard deviations."""
+    actions: NDArray[np.float32]
+    """[n, 52] facial actions in 0..1, in the order of ``human/arkit.py``."""
+    joints: NDArray[np.float32]
+    """[n, 10, 3] rotations of ``JOINTS`` relative to their parents, axis-angle, radians."""
+    gaze: NDArray[np.float32]
+    """[n, 2, 2] yaw and pitch of the left and the right eye relative to the head, radians; positive towards the
+    subject's left and up."""
+    landmarks_68: NDArray[np.float32]
+    """[n, 68, 3] iBUG's landmarks, head space."""
+    landmarks_478: NDArray[np.float32]
+    """[n, 478, 3] MediaPipe's landmarks, head space."""
+    points_68: NDArray[np.float32]
+    """[n, 68, 2] the same in the picture."""
+    points_478: NDArray[np.float32]
+    """[n, 478, 2] the same in the picture."""
+    visible: NDArray[np.bool_]
+    """[n, 478] whether nothing (hair, glasses, the head itself) is in front of the landmark."""
+    depth: NDArray[np.float16]
+    """[n, h, w] distance along the ray to the first surface, model units; 0 where nothing is."""
+    alpha: NDArray[np.uint8]
+    """[n, h, w] how much of the pixel the person covers, 0..255."""
+    regions: NDArray[np.uint8]
+    """[n, h, w] one of BACKGROUND .. GLASSES."""
+    pncc: NDArray[np.uint8]
+    """[n, h, w, 3] projected normalised coordinate code of the face in a camera straight in front of it (Real3D's motion
+    input; ``human/pncc.py``)."""
+    driver: NDArray[np.uint8]
+    """[n, h, w, 3] the driving mesh in the frame's own camera (Next3D's synthetic rendering)."""
+    background: NDArray[np.uint8]
+    """[n, h, w, 3] what is behind the person, sRGB."""
+    time: NDArray[np.float32]
+    """[n] seconds since the start of the clip; 0 for pictures."""
+    clip: NDArray[np.int32]
+    """[n] number of the clip, or of the instant that several cameras share."""
+    z: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    """[64] the code of a rendered person (``human/appearance.py``)."""
+    close_up: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    """[n] whether only a part of the face fills the picture."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    """Where it comes from: ``{"kind": "rendered" | "captured", ...}``, JSON values only."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def mask(self, name: str) -> NDArray[np.bool_]:
+        """Return a mask [n, h, w] of ``MASKS``: background, head, hair or torso."""
+        return np.isin(self.regions, MASKS[name])
+
+    def save(self, path: Path) -> None:
+        """Write the record at once or not at all; equal records give equal files. Raises PortraitError."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("images", "source")}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as partial:
+            np.savez_compressed(
+                partial,
+                images=np.array(self.images, np.str_),
+                source=np.array(json.dumps({"format": FORMAT, **self.source}, sort_keys=True)),
+                **arrays,
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> Record:
+        """Read a record. Raises InputError if the file is missing, damaged, or no record."""
+        try:
+            with np.load(path) as file:
+                arrays = {name: file[name] for name in file.files}
+            source = json.loads(str(arrays.pop("source")))
+            if source.pop("format") != FORMAT:
+                raise ValueError("another format")
+            return cls(images=tuple(arrays.pop("images").tolist()), source=source, **arrays)
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise InputError(f"{path} is no portrait record ({error}).", "Make it again.") from error
