@@ -7,15 +7,20 @@ comb, which is a smooth function of the look. So a network can learn hair from t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from neural_core.human.model import FaceModel
+from neural_core.records import HAIR
 from training.synthetic import regions
+from training.synthetic.figure import Fibres, RestFibres
+from training.synthetic.hair_styles import STYLES, likely_styles, natural_style, worn
 from training.synthetic.looks import Look
+
+__all__ = ["STYLES", "Comb", "likely_styles", "vertex_normals"]
 
 _STRANDS = 6500
 _BEARD_STRANDS = 2600
@@ -23,19 +28,6 @@ _STEPS = 12
 _CLUMPS = 260
 _CROWN = np.array([0.0, 0.118, -0.055])
 _DOWN = np.array([0.0, -1.0, 0.0])
-
-
-@dataclass(frozen=True)
-class Strands:
-    """Polylines of equal length in points.
-
-    Attributes:
-        points: [n, p, 3] head space, metres.
-        radii: [n, p] metres.
-    """
-
-    points: NDArray[np.float32]
-    radii: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -72,14 +64,19 @@ class Comb:
         self._phase = _smooth_phase(self._roots.places)
         self._beard_jitter = rng.standard_normal((_BEARD_STRANDS, 3))
 
-    def hair(self, vertices: NDArray, body: NDArray, look: Look) -> Strands:
+    def hair(self, vertices: NDArray, body: NDArray, look: Look, style: str | None = None) -> list[RestFibres]:
         """A person's hair.
 
         Args:
             vertices: [V, 3] of the person's head.
             body: [m, 3] further points that hair lies on (neck and shoulders).
             look: The person's look.
+            style: One of ``STYLES``, or None for the style that follows the look continuously.
         """
+        if style == "bald":
+            return []
+        chosen = natural_style(look) if style is None else worn(style, look)
+        look = replace(look, hair_length=chosen.length, fringe=chosen.fringe)
         normals = vertex_normals(vertices, self._faces)
         points, outwards = self._roots.on(vertices, normals)
         places = self._roots.places
@@ -109,9 +106,9 @@ class Comb:
         uncut = 1 - np.maximum.accumulate(_face_window(strands), axis=1)
         radii = thickness[:, None] * taper * np.sqrt(present)[:, None] * uncut
         keep = present > 0.02
-        return Strands(strands[keep].astype(np.float32), radii[keep].astype(np.float32))
+        return [_rest("hair", strands, radii, look, self._roots, keep)]
 
-    def beard(self, vertices: NDArray, look: Look) -> Strands:
+    def beard(self, vertices: NDArray, look: Look) -> list[RestFibres]:
         """A person's beard; no strands where there is hardly any."""
         amount = regions.smoothstep(0.12, 0.75, np.array(look.beard)) * regions.beard(self._beard_roots.places)
         lengths = look.beard_length * amount
@@ -127,7 +124,15 @@ class Comb:
             path.append(points)
         keep = lengths > 0.0012
         radii = np.linspace(0.0006, 0.0003, steps + 1) * np.sqrt(np.clip(amount, 0, 1))[:, None]
-        return Strands(np.stack(path, 1)[keep].astype(np.float32), radii[keep].astype(np.float32))
+        return [_rest("beard", np.stack(path, 1), radii, look, self._beard_roots, keep)]
+
+    def brows(self, vertices: NDArray, look: Look) -> list[RestFibres]:
+        """A person's eyebrows."""
+        return []
+
+    def lashes(self, vertices: NDArray, look: Look) -> list[RestFibres]:
+        """A person's eyelashes."""
+        return []
 
     def _lengths(self, look: Look) -> NDArray:
         """Length of every strand: shorter at the sides of short hair, to the brows where there is a fringe."""
@@ -203,6 +208,13 @@ class _Obstacle:
         normals = _unit(self._normals[nearest].mean(1))
         height = ((points - self._points[nearest].mean(1)) * normals).sum(1)
         return points + normals * np.maximum(clearance - height, 0.0)[:, None]
+
+
+def _rest(name: str, points: NDArray, radii: NDArray, look: Look, roots: _Roots, keep: NDArray) -> RestFibres:
+    fibres = Fibres(
+        name, points[keep], radii[keep], np.clip(look.hair * 0.7, 0, 1), np.clip(look.hair * 1.15, 0, 1), HAIR
+    )
+    return RestFibres(fibres, roots.corners[keep].astype(np.int32), roots.barycentric[keep])
 
 
 def vertex_normals(vertices: NDArray, faces: NDArray) -> NDArray:
