@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known about pictures of one person: the record that a rendered frame and a captured photo share.
 
-A record is one ``.npz`` file of plain arrays (``allow_pickle`` stays off) beside EG3D's ``dataset.json``. Whoever wrote it,
-the meaning of every array is the same; what a photo cannot say is empty or estimated, and ``source`` says which.
+A record is one ``.npz`` file of plain arrays (``allow_pickle`` stays off) beside EG3D's ``dataset.json``. Whoever wrote
+it, the meaning of every array is the same; what a photo cannot say is empty or estimated, and ``source`` says which.
 
 Spaces: cameras and depth are in *model space* as EG3D's labels are (2 x head space: radius 2.7, focal length 4.2647);
 everything else is in *head space*, metres, fixed to the skull of that frame: turning the head moves the camera and the
@@ -84,8 +84,8 @@ class Record:
     regions: NDArray[np.uint8]
     """[n, h, w] one of BACKGROUND .. GLASSES."""
     pncc: NDArray[np.uint8]
-    """[n, h, w, 3] projected normalised coordinate code of the face in a camera straight in front of it (Real3D's motion
-    input; ``human/pncc.py``)."""
+    """[n, h, w, 3] projected normalised coordinate code of the face in a camera straight in front of it (Real3D's
+    motion input; ``human/pncc.py``)."""
     driver: NDArray[np.uint8]
     """[n, h, w, 3] the driving mesh in the frame's own camera (Next3D's synthetic rendering)."""
     background: NDArray[np.uint8]
