@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from neural_core.human.bust import Torso, load_bust, neck_loop
 from neural_core.human.model import FaceModel
+
+__all__ = ["Bust", "Torso", "build_bust", "build_torso", "neck_loop"]
 
 _RINGS = 18
 _NECK_RINGS = 8  # of these lie on the neck
@@ -33,14 +35,9 @@ class Bust:
     cloth_faces: NDArray[np.int32]
 
 
-def neck_loop(model: FaceModel) -> NDArray[np.int32]:
-    """Vertices [n] of the cut of the neck, in order around the vertical axis, from the back over the right."""
-    edges = np.sort(np.concatenate([model.faces[:, [0, 1]], model.faces[:, [1, 2]], model.faces[:, [2, 0]]]), 1)
-    single = np.array([edge for edge, count in Counter(map(tuple, edges.tolist())).items() if count == 1])
-    loop = np.unique(single)
-    loop = loop[model.v_template[loop, 1] < -0.06]
-    around = model.v_template[loop] - model.v_template[loop].mean(0)
-    return loop[np.argsort(np.arctan2(around[:, 0], around[:, 2]))].astype(np.int32)
+def build_torso(model: FaceModel, vertices: NDArray, shape: NDArray) -> Torso:
+    """The body under a neutral head [V, 3] of a person with identity coefficients [40]; see ``BustModel.torso``."""
+    return load_bust().torso(model, vertices, shape)
 
 
 def build_bust(loop: NDArray[np.float64]) -> Bust:
