@@ -59,6 +59,12 @@ def srgb_to_linear(colour: NDArray) -> NDArray[np.float64]:
     return np.where(colour <= 0.04045, colour / 12.92, ((np.maximum(colour, 0.04045) + 0.055) / 1.055) ** 2.4)
 
 
+def linear_to_srgb(light: NDArray) -> NDArray[np.float64]:
+    """sRGB 0..1 from linear 0..1: the inverse of ``srgb_to_linear``."""
+    light = np.asarray(light, np.float64)
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
 def _along(anchors: list, place: float) -> NDArray[np.float64]:
     values = np.asarray(anchors, np.float64)
     return PchipInterpolator(np.linspace(0, 1, len(values)), values, axis=0)(np.clip(place, 0, 1))
