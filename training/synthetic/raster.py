@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fast renderer: our rasteriser, soft shadows and a few formulas instead of light paths. Same pictures, less truth.
+
+    picture = photograph(figure, view, setting, 128)
+    pictures = photographs(figure, views, setting, 128)     # lights the figure once
+
+Surfaces are lit by parallel lights with wrap-around for skin, strands as in Kajiya and Kay (1989).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from neural_core.records import HEAD_TO_MODEL
+from training.synthetic.figure import Fibres, Figure, Part
+from training.synthetic.lighting import Setting
+from training.synthetic.picture import Picture
+from training.synthetic.shadows import Light, Lights, light
+from training.synthetic.sight import SAMPLES, Sight, camera_rays, see, strand_directions
+
+if TYPE_CHECKING:
+    from training.synthetic.people import View
+
+_Array = NDArray[np.float32]
+
+_BIAS = 0.004  # metres that a surface is lifted against its own shadow
+_EDGE = 0.003  # metres over which a shadow begins behind a surface
+_HAIR_FADE = 0.012  # metres of hair that let 1/e of the light through
+_INTERREFLECTION = 0.75  # of the light that misses a fold comes back from its other side
+_WRAP = {"skin": (0.22, 0.10, 0.06), "lid": (0.2, 0.1, 0.06), "tongue": (0.2, 0.1, 0.1), "gum": (0.2, 0.1, 0.1)}
+_REFLECTANCE = {"skin": 0.028, "cloth": 0.012, "eye": 0.045, "tooth": 0.04, "mouth": 0.04, "tongue": 0.04, "gum": 0.04}
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """What the covered samples of a picture show, n of them."""
+
+    place: _Array
+    """[n, 3] head space."""
+    towards_eye: _Array
+    """[n, 3] unit."""
+    direction: _Array
+    """[n, 3] normal of a surface (on the side of the eye), or tangent of a strand."""
+    colour: _Array
+    """[n, 3] linear."""
+    roughness: _Array
+    """[n]."""
+    reflectance: _Array
+    """[n] mirrored share of light that falls straight on it."""
+    wrap: _Array
+    """[n, 3] how far light reaches round, in each colour."""
+    strand: NDArray[np.bool_]
+    """[n]."""
+
+
+def photograph(figure: Figure, view: View, setting: Setting, size: int) -> Picture:
+    """A picture of a figure, ``size`` x ``size``. Deterministic."""
+    return photographs(figure, [view], setting, size)[0]
+
+
+def photographs(figure: Figure, views: Sequence[View], setting: Setting, size: int) -> list[Picture]:
+    """Pictures of the same instant from several cameras; the light is computed once."""
+    lights = light(figure, setting)
+    return [develop(see(figure, view, size), lights, setting) for view in views]
+
+
+def develop(sight: Sight, lights: Lights, setting: Setting) -> Picture:
+    """The picture of what a camera sees."""
+    covered = sight.triangle >= 0
+    samples = _samples(sight, covered)
+    shaded = np.zeros((*covered.shape, 3), np.float32)
+    shaded[covered] = _shade(samples, lights)
+    return Picture(_exposed(shaded, covered, setting), sight.ray_depth)
+
+
+def _exposed(shaded: _Array, covered: NDArray[np.bool_], setting: Setting) -> NDArray[np.uint8]:
+    """sRGB pictures [h, w, 4] of samples of radiance: averaged, exposed, over the backdrop if there is one."""
+    size = len(covered) // SAMPLES
+    cells = (size, SAMPLES, size, SAMPLES)
+    share = covered.reshape(cells).mean((1, 3), dtype=np.float32)[..., None]
+    # Clipping before averaging keeps highlights from growing jagged edges.
+    bright = np.minimum(shaded * 2.0**setting.exposure, 1.5).reshape(*cells, 3).mean((1, 3))
+    if setting.backdrop is None:
+        colour = _srgb(bright / np.maximum(share, 1e-6))
+    else:
+        behind = _linear(setting.backdrop.astype(np.float32) / 255)
+        colour = _srgb(bright + (1 - share) * behind)
+    return np.round(np.concatenate([colour, share], -1) * 255).astype(np.uint8)
+
+
+def _srgb(linear: _Array) -> _Array:
+    linear = np.clip(linear, 0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
+
+
+def _linear(srgb: _Array) -> _Array:
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+# What the samples show ----------------------------------------------------------------------------------------------
+
+
+def _samples(sight: Sight, covered: NDArray[np.bool_]) -> _Samples:
+    triangle, barycentric = sight.triangle[covered], sight.barycentric[covered]
+    rotation, origin = sight.view.cam2world[:3, :3], sight.view.cam2world[:3, 3]
+    rays = (camera_rays(sight.view, len(covered))[covered] * sight.depth[covered][:, None]) @ rotation.T
+    place = ((rays + origin) / HEAD_TO_MODEL).astype(np.float32)
+    towards_eye = (-rays / np.linalg.norm(rays, axis=1, keepdims=True)).astype(np.float32)
+
+    meshes = sight.meshes
+    corners = meshes.faces[triangle]
+    direction = np.zeros((len(meshes.vertices), 3), np.float32)
+    for thing, first, end in zip(sight.things, meshes.first_vertex, meshes.first_vertex[1:], strict=False):
+        direction[first:end] = _directions(thing)
+    direction = _unit(np.einsum("nc,ncd->nd", barycentric, direction[corners]))
+
+    count = len(triangle)
+    colour, wrap = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
+    roughness, reflectance = np.full(count, 0.5, np.float32), np.full(count, 0.03, np.float32)
+    strand = np.zeros(count, bool)
+    which = np.searchsorted(meshes.first_face, triangle, side="right") - 1
+    for number, thing in enumerate(sight.things):
+        here = np.flatnonzero(which == number)
+        if not len(here):
+            continue
+        local = triangle[here] - meshes.first_face[number]
+        if isinstance(thing, Fibres):
+            strand[here] = True
+            roughness[here] = thing.roughness
+            colour[here] = _fibre_colour(thing, local, barycentric[here])
+        else:
+            kind = thing.material.kind
+            roughness[here], reflectance[here] = thing.material.roughness, _REFLECTANCE.get(kind, 0.03)
+            wrap[here] = _WRAP.get(kind, (0.0, 0.0, 0.0))
+            colour[here] = _surface_colour(thing, local, barycentric[here])
+    away = ~strand & ((direction * towards_eye).sum(1) < 0)
+    direction[away] = -direction[away]
+    return _Samples(place, towards_eye, direction, colour, roughness, reflectance, wrap, strand)
+
+
+def _directions(thing: Part | Fibres) -> _Array:
+    """Normals of a part's vertices, tangents of the two vertices of each point of strands [v, 3]."""
+    if isinstance(thing, Fibres):
+        return np.repeat(strand_directions(thing.points).reshape(-1, 3), 2, 0).astype(np.float32)
+    a, b, c = (thing.vertices[thing.faces[:, corner]] for corner in range(3))
+    areas = np.cross(b - a, c - a)
+    index = thing.faces.T.ravel()
+    count = len(thing.vertices)
+    return _unit(np.stack([np.bincount(index, np.tile(areas[:, k], 3), count) for k in range(3)], 1).astype(np.float32))
+
+
+def _surface_colour(part: Part, local: NDArray, barycentric: _Array) -> _Array:
+    texture = part.material.texture
+    if texture is None or part.uv is None:
+        return np.broadcast_to(part.material.colour, (len(local), 3)).astype(np.float32)
+    u, v = np.einsum("nc,nck->kn", barycentric, part.uv[local])
+    rows, columns, _ = texture.shape
+    x, y = np.clip(u, 0, 1) * columns - 0.5, (1 - np.clip(v, 0, 1)) * rows - 0.5
+    left, top = np.floor(x).astype(int), np.floor(y).astype(int)
+    right_share, lower_share = (x - left)[:, None].astype(np.float32), (y - top)[:, None].astype(np.float32)
+    left, right = np.clip(left, 0, columns - 1), np.clip(left + 1, 0, columns - 1)
+    top, bottom = np.clip(top, 0, rows - 1), np.clip(top + 1, 0, rows - 1)
+    upper = texture[top, left] * (1 - right_share) + texture[top, right] * right_share
+    lower = texture[bottom, left] * (1 - right_share) + texture[bottom, right] * right_share
+    return upper * (1 - lower_share) + lower * lower_share
+
+
+def _fibre_colour(fibres: Fibres, local: NDArray, barycentric: _Array) -> _Array:
+    count, length = fibres.radii.shape
+    strand, segment = np.divmod(local // 2, length - 1)
+    # Corners of a band's triangles, see `ribbons`: 0 1 2 and 2 1 3, of which 2 and 3 are a point further along.
+    further = np.where((local % 2 == 0)[:, None], [0.0, 0.0, 1.0], [1.0, 0.0, 1.0])
+    along = ((segment + (barycentric * further).sum(1)) / (length - 1))[:, None]
+    root, tip = (np.broadcast_to(c, (count, 3))[strand] for c in (fibres.root_colour, fibres.tip_colour))
+    return (root + (tip - root) * along).astype(np.float32)
+
+
+# Light --------------------------------------------------------------------------------------------------------------
+
+
+def _shade(samples: _Samples, lights: Lights) -> _Array:
+    """Radiance [n, 3] towards the eye."""
+    radiance = np.zeros_like(samples.colour)
+    for source in lights.lamps:
+        arrives = _arrives(samples, source)[:, None] * source.irradiance
+        radiance += arrives * _reflected(samples, source)
+    return radiance + _sky(samples, lights)
+
+
+def _arrives(samples: _Samples, source: Light) -> _Array:
+    """Share [n] of a light that is not blocked."""
+    lifted = samples.place + _BIAS * np.where(samples.strand[:, None], source.towards, samples.direction)
+    behind = source.behind(lifted)
+    through_hair = np.exp(-np.maximum(behind, 0) / _HAIR_FADE)
+    return np.where(samples.strand, through_hair, 1 - np.clip(behind / _EDGE, 0, 1)).astype(np.float32)
+
+
+def _reflected(samples: _Samples, source: Light) -> _Array:
+    """What samples [n, 3] send to the eye of a unit of irradiance on a surface that faces the light."""
+    cosine = samples.direction @ source.towards
+    halfway = _unit(samples.towards_eye + source.towards)
+    # Blinn's lobe, normalised, as wide as roughness and the size of the light make it.
+    width = np.maximum(samples.roughness**2, 0.02) + 0.5 * source.spread
+    power = 2 / width**2
+    facing = (samples.direction * halfway).sum(1)
+
+    diffuse = np.maximum((cosine[:, None] + samples.wrap) / (1 + samples.wrap) ** 2, 0) * samples.colour / np.pi
+    lobe = np.maximum(facing, 0) ** power * (power + 8) / (8 * np.pi) * np.maximum(cosine, 0)
+    fresnel = samples.reflectance + (1 - samples.reflectance) * (
+        1 - np.clip((halfway * source.towards).sum(1), 0, 1)
+    ) ** 5
+    surface = diffuse + (lobe * fresnel)[:, None]
+
+    # Strands: light from the side of the eye is seen better than light from behind, highlights run across.
+    sine, sine_half = np.sqrt(np.maximum(1 - cosine**2, 0)), np.sqrt(np.maximum(1 - facing**2, 0))
+    frontal = 0.5 + 0.5 * samples.towards_eye @ source.towards
+    body = (sine * (0.25 + 0.75 * frontal))[:, None] * samples.colour / np.pi
+    shine = (0.035 * sine_half**60)[:, None] + 0.22 * (sine_half**14)[:, None] * samples.colour
+    return np.where(samples.strand[:, None], body + shine * frontal[:, None], surface)
+
+
+def _sky(samples: _Samples, lights: Lights) -> _Array:
+    """Radiance [n, 3] from the light of all around, less where folds and hair keep it off."""
+    arrived, possible = np.zeros(len(samples.place), np.float32), np.full(len(samples.place), 1e-6, np.float32)
+    for source in lights.sky:
+        cosine = samples.direction @ source.towards
+        weight = np.where(samples.strand, np.sqrt(np.maximum(1 - cosine**2, 0)), np.maximum(cosine, 0))
+        arrived += weight * _arrives(samples, source)
+        possible += weight
+    openness = (arrived / possible)[:, None]
+    returned = 1 - _INTERREFLECTION * samples.colour * (1 - openness)
+    grazing = 1 - np.clip((samples.direction * samples.towards_eye).sum(1), 0, 1)
+    gloss = (1 - samples.roughness) * (samples.reflectance + (1 - samples.reflectance) * grazing**5)
+    gloss = np.where(samples.strand, 0.0, gloss)[:, None]
+    return (samples.colour * openness / returned + gloss * openness) * lights.sky_colour
+
+
+def _unit(vectors: NDArray) -> _Array:
+    return (vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)).astype(np.float32)
