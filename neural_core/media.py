@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -22,8 +24,14 @@ from . import __version__
 from .errors import InputError
 from .files import write_bytes
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 PROVENANCE = "provenance"
 Picture = NDArray[np.uint8]
+
+_BEHIND = (128, 128, 128)
+"""What is seen through transparent parts of a photo."""
 
 
 def write_png(path: Path, picture: Picture, provenance: Mapping[str, Any]) -> None:
@@ -75,6 +83,79 @@ def read_picture(path: Path) -> Picture:
     return picture
 
 
+def read_photo(path: Path) -> Picture:
+    """Return a photo as anybody would see it: [h, w, 3] sRGB, upright.
+
+    EXIF orientation and colour profiles are applied, CMYK, palettes, grey and 16 bits become RGB, and what is
+    transparent lies over grey. Of an animation the first frame is taken.
+
+    Raises:
+        InputError: if the file is missing, damaged, or no picture.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        if not path.stat().st_size:
+            raise InputError(f'"{path}" is empty.', "It has no bytes: copy it again.")
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")  # of many pixels and of odd EXIF; what is wrong raises
+            image.load()
+            return _eight_bit_rgb(ImageOps.exif_transpose(image))
+    except UnidentifiedImageError as error:
+        if path.suffix.lower() in (".heic", ".heif"):
+            raise InputError(f'"{path}" is a HEIC picture, which cannot be read.', "Save it as a JPEG.") from error
+        raise InputError(f'"{path}" is no picture.', "JPEG, PNG, WebP and TIFF files work.") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f'"{path}" has too many pixels.', "Make it smaller, up to 170 million pixels.") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is damaged"
+        raise InputError(f'Cannot read "{path}": {reason}.', "JPEG, PNG, WebP and TIFF files work.") from error
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A picture of a film.
+
+    Attributes:
+        picture: [h, w, 3] sRGB, upright.
+        time: seconds since the film's start.
+    """
+
+    picture: Picture
+    time: float
+
+
+def read_clip(path: Path) -> Iterator[Frame]:
+    """Yield the frames of a film, upright as a player would show them.
+
+    Raises:
+        InputError: if the file is missing, damaged from its start, or has no pictures. If a later part is damaged, the
+            frames before it are all there is.
+    """
+    import av
+    from av.error import FFmpegError
+    from av.stream import Disposition
+
+    seen = False
+    try:
+        with av.open(str(path)) as film:
+            streams = [stream for stream in film.streams.video if not stream.disposition & Disposition.attached_pic]
+            if not streams:
+                raise InputError(f'"{path}" has no pictures, only sound.', "Give a video.")
+            streams[0].thread_type = "AUTO"
+            for frame in film.decode(streams[0]):
+                picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
+                yield Frame(np.ascontiguousarray(picture, np.uint8), float(frame.time or 0.0))
+                seen = True
+    except (FFmpegError, OSError) as error:
+        if not seen:
+            reason = error.strerror if isinstance(error, FileNotFoundError | PermissionError) else "it is damaged"
+            raise InputError(f'Cannot read "{path}" as a video: {reason}.', "MP4, MOV and WebM files work.") from error
+    else:
+        if not seen:
+            raise InputError(f'"{path}" is a video without a single frame.', "Record it again.")
+
+
 def read_provenance(path: Path) -> dict[str, Any]:
     """Return what `write_png` stored about a picture; {} if it says nothing."""
     text = iio.immeta(path, plugin="pillow").get(PROVENANCE)
@@ -85,6 +166,39 @@ def statement(provenance: Mapping[str, Any]) -> str:
     """Return the provenance as the JSON that files carry: what made them, and that it was a program."""
     said = {"generator": f"Neural Portrait {__version__}", "synthetic": True, **provenance}
     return json.dumps(said, sort_keys=True, ensure_ascii=True)
+
+
+def _eight_bit_rgb(image: Image.Image) -> Picture:
+    """Return any still picture as [h, w, 3] sRGB."""
+    from PIL import Image
+
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        levels = np.asarray(image, np.float64)
+        # Integers come from files with 16 bits; floating point has white at 1.
+        grey = np.rint(np.clip(levels * (255 if image.mode == "F" else 1 / 257), 0, 255)).astype(np.uint8)
+        return np.repeat(grey[:, :, None], 3, axis=2)
+    transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+    image = _in_srgb(image)
+    if not transparent:
+        return np.asarray(image.convert("RGB"))
+    backdrop = Image.new("RGBA", image.size, (*_BEHIND, 255))
+    return np.asarray(Image.alpha_composite(backdrop, image.convert("RGBA")).convert("RGB"))
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Return a picture with its colour profile applied; itself if it has none that can be used."""
+    from PIL import ImageCms
+
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "RGBA", "CMYK", "L"):
+        return image
+    target = "RGBA" if image.mode == "RGBA" else "RGB"
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=target)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    return image if converted is None else converted
 
 
 def straight_alpha(colour: NDArray[np.floating], opacity: NDArray[np.floating]) -> Picture:
