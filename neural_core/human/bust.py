@@ -126,6 +126,11 @@ def load_bust() -> BustModel:
     return BustModel.load(SHIPPED if SHIPPED.is_file() else packaged)
 
 
+def build_torso(model: FaceModel, vertices: NDArray, shape: NDArray) -> Torso:
+    """The body under a neutral head [V, 3] of a person with identity coefficients [40]; see ``BustModel.torso``."""
+    return load_bust().torso(model, vertices, shape)
+
+
 def neck_loop(model: FaceModel) -> NDArray[np.int32]:
     """Vertices [n] of the cut of the neck, in order around the vertical axis, from the back over the right."""
     edges = np.sort(np.concatenate([model.faces[:, [0, 1]], model.faces[:, [1, 2]], model.faces[:, [2, 0]]]), 1)

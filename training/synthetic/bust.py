@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from neural_core.human.bust import Torso, load_bust, neck_loop
+from neural_core.human.bust import neck_loop
 from neural_core.human.model import FaceModel
 
-__all__ = ["Bust", "Torso", "build_bust", "build_torso", "neck_loop"]
+__all__ = ["Bust", "build_bust", "neck_loop"]
 
 _RINGS = 18
 _NECK_RINGS = 8  # of these lie on the neck
@@ -33,11 +33,6 @@ class Bust:
     skin_faces: NDArray[np.int32]
     cloth: NDArray[np.float64]
     cloth_faces: NDArray[np.int32]
-
-
-def build_torso(model: FaceModel, vertices: NDArray, shape: NDArray) -> Torso:
-    """The body under a neutral head [V, 3] of a person with identity coefficients [40]; see ``BustModel.torso``."""
-    return load_bust().torso(model, vertices, shape)
 
 
 def build_bust(loop: NDArray[np.float64]) -> Bust:
