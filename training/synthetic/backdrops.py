@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is behind a person: rooms, streets, gardens and paper, far out of focus, painted from nothing but random numbers.
+"""What is behind a person: rooms, streets, gardens and paper, out of focus, painted from nothing but random numbers.
 
-Everything is drawn in coordinates that do not know the size of the picture, so a backdrop is the same scene at any size.
+Everything is drawn in coordinates that do not know the size of the picture: a backdrop is the same scene at any size.
 """
 
 from __future__ import annotations
@@ -61,9 +61,10 @@ def sample_backdrop(rng: np.random.Generator, size: int, warmth: float = 0.0) ->
 
 
 def _colour(rng: np.random.Generator, saturation: float, low: float, high: float) -> NDArray[np.float64]:
-    """A linear colour of any hue whose sRGB value lies between ``low`` and ``high``."""
-    hue = rng.uniform(0, 2 * np.pi) + np.array([0.0, 2.1, 4.2])
-    return srgb_to_linear(np.clip(rng.uniform(low, high) * (1 + saturation * rng.random() * np.cos(hue)), 0, 1))
+    """A linear colour whose sRGB value lies around ``low`` to ``high``: wood, sand, stone, less often blue or green."""
+    hue = np.radians(rng.choice([28.0, 40.0, 210.0, 120.0, 350.0], p=[0.38, 0.26, 0.2, 0.1, 0.06]) + rng.normal(0, 14))
+    wheel = np.cos(hue - np.radians([0.0, 120.0, 240.0]))
+    return srgb_to_linear(np.clip(rng.uniform(low, high) * (1 + saturation * rng.random() * wheel), 0, 1))
 
 
 def _clouds(rng: np.random.Generator, cells: int) -> NDArray[np.float64]:
@@ -109,14 +110,14 @@ def _room(canvas: _Canvas, rng: np.random.Generator) -> float:
         canvas.box(_colour(rng, 0.1, 0.4, 0.8), middle - 0.012, top, middle + 0.012, bottom)
     if rng.random() < 0.4:  # a lamp
         x, y = rng.uniform(0, 1), rng.uniform(0, 0.6)
-        for radius, amount in ((0.05, 1.2), (0.12, 0.3), (0.25, 0.1)):
+        for radius, amount in ((0.06, 1.2), (0.09, 0.5)):
             canvas.disc(np.array([1.0, 0.75, 0.42]), x, y, radius, amount)
     return float(rng.uniform(0.012, 0.045))
 
 
 def _garden(canvas: _Canvas, rng: np.random.Generator) -> float:
     """Leaves with the sky between them, over grass or ground."""
-    leaf = srgb_to_linear(np.array([rng.uniform(0.2, 0.5), rng.uniform(0.38, 0.58), rng.uniform(0.12, 0.28)]))
+    leaf = srgb_to_linear(np.array([rng.uniform(0.26, 0.46), rng.uniform(0.34, 0.46), rng.uniform(0.16, 0.28)]))
     sky = np.array([0.72, 0.83, 1.0]) * rng.uniform(0.6, 1.0)
     mottled = np.exp(0.55 * _clouds(rng, 14) + 0.35 * _clouds(rng, 5))
     canvas.light[...] = leaf * mottled[..., None]

@@ -57,7 +57,7 @@ STUDIO = Setting(
 
 
 def light_on_face(setting: Setting) -> NDArray[np.float64]:
-    """What white paper on the face would shine with, before exposure: luminance [5], turned ahead, left, right, up, down.
+    """Luminance [5] of white paper on the face, before exposure: turned ahead, left, right, up and down.
 
     An area light of power P in front of a surface at the distance d gives the irradiance P cos / (pi d^2); a white
     surface sends 1 / pi of it to each side. Nothing throws a shadow here.

@@ -60,7 +60,7 @@ def srgb_to_linear(colour: NDArray) -> NDArray[np.float64]:
 
 
 def linear_to_srgb(light: NDArray) -> NDArray[np.float64]:
-    """sRGB 0..1 from linear 0..1: the inverse of ``srgb_to_linear``."""
+    """Turn linear 0..1 into sRGB 0..1, the inverse of ``srgb_to_linear``."""
     light = np.asarray(light, np.float64)
     return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055)
 
