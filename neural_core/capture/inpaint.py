@@ -55,7 +55,8 @@ def nearest_mean(picture: NDArray[np.uint8], known: NDArray[np.bool_], neighbour
     targets = np.argwhere(~known)
     if not len(targets):
         return result
-    distance, index = KDTree(sources).query(targets, k=range(1, min(neighbours, len(sources)) + 1))
+    count = min(neighbours, len(sources))
+    distance, index = (np.reshape(found, (-1, count)) for found in KDTree(sources).query(targets, k=count))
     weight = distance**-2
     colours = picture[tuple(sources.T)].astype(np.float64)[index]
     result[~known] = (colours * weight[..., None]).sum(1) / weight.sum(1, keepdims=True)
