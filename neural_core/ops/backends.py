@@ -68,7 +68,8 @@ def choice(operation: str) -> Choice:
     if isinstance(library, str):
         if wanted == "native":
             raise UsageError(
-                f"The C++ back end of {operation} cannot be had ({library}).", f"Install a C++ compiler, or unset {VARIABLE}."
+                f"The C++ back end of {operation} cannot be had ({library}).",
+                f"Install a C++ compiler, or unset {VARIABLE}.",
             )
         return Choice("reference", library)
     return Choice("native", f"{VARIABLE}=native" if wanted == "native" else "it is compiled")

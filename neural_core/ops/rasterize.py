@@ -177,9 +177,7 @@ def _drawable(corners: Float[Tensor, "f 3 3"], perspective: bool, cull: bool) ->
     return drawable & (corners[..., 2] > 0).all(1) if perspective else drawable
 
 
-def _boxes(
-    corners: Float[Tensor, "f 3 3"], height: int, width: int
-) -> tuple[Int[Tensor, "f 2"], Int[Tensor, "f 2"]]:
+def _boxes(corners: Float[Tensor, "f 3 3"], height: int, width: int) -> tuple[Int[Tensor, "f 2"], Int[Tensor, "f 2"]]:
     """Return the first (column, row) of a box of pixels around each triangle, and its (width, height)."""
     scale = torch.tensor([width, height], dtype=corners.dtype, device=corners.device)
     places = ((corners[..., :2] + 1) * scale - 1) / 2

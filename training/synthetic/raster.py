@@ -211,9 +211,9 @@ def _reflected(samples: _Samples, source: Light) -> _Array:
 
     diffuse = np.maximum((cosine[:, None] + samples.wrap) / (1 + samples.wrap) ** 2, 0) * samples.colour / np.pi
     lobe = np.maximum(facing, 0) ** power * (power + 8) / (8 * np.pi) * np.maximum(cosine, 0)
-    fresnel = samples.reflectance + (1 - samples.reflectance) * (
-        1 - np.clip((halfway * source.towards).sum(1), 0, 1)
-    ) ** 5
+    fresnel = (
+        samples.reflectance + (1 - samples.reflectance) * (1 - np.clip((halfway * source.towards).sum(1), 0, 1)) ** 5
+    )
     surface = diffuse + (lobe * fresnel)[:, None]
 
     # Strands: light from the side of the eye is seen better than light from behind, highlights run across.

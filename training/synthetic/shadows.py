@@ -69,12 +69,15 @@ def light(figure: Figure, setting: Setting) -> Lights:
     """Light a figure."""
     casters = [(part.vertices, part.faces) for part in figure.parts if part.material.kind not in CLEAR]
     lamps = [
-        _parallel(figure, casters, place, irradiance, lamp.width / (2 * _LAMP_SPREAD * np.linalg.norm(lamp.place)), _LAMP_MAP)
+        _parallel(
+            figure, casters, place, irradiance, lamp.width / (2 * _LAMP_SPREAD * np.linalg.norm(lamp.place)), _LAMP_MAP
+        )
         for lamp in setting.lamps
         for place, irradiance in _spread(lamp)
     ]
     sky = [
-        _parallel(figure, casters, direction, np.pi * setting.sky, 0.0, _SKY_MAP) for direction in _all_round(_SKY_LIGHTS)
+        _parallel(figure, casters, direction, np.pi * setting.sky, 0.0, _SKY_MAP)
+        for direction in _all_round(_SKY_LIGHTS)
     ]
     return Lights(tuple(lamps), tuple(sky), setting.sky.astype(np.float32))
 
@@ -116,4 +119,6 @@ def _parallel(
     in_map = (meshes.vertices - _CENTRE) @ axes.T / np.array([_REACH, _REACH, 1.0])
     seen = rasterize(torch.from_numpy(in_map)[None], torch.from_numpy(meshes.faces), size)
     first = torch.where(seen.covered, seen.depth, torch.inf)[0].numpy()
-    return Light(towards.astype(np.float32), irradiance.astype(np.float32), float(spread), axes.astype(np.float32), first)
+    return Light(
+        towards.astype(np.float32), irradiance.astype(np.float32), float(spread), axes.astype(np.float32), first
+    )

@@ -137,7 +137,9 @@ def to_picture(points: NDArray, view: View) -> NDArray[np.float64]:
     """Points [n, 3] of head space as x, y (-1..1 over the picture, y down) and depth in model units."""
     x, y, depth = ((HEAD_TO_MODEL * points - view.cam2world[:3, 3]) @ view.cam2world[:3, :3]).T
     with np.errstate(divide="ignore", invalid="ignore"):
-        u, v = (view.intrinsics[axis, axis] * value / depth + view.intrinsics[axis, 2] for axis, value in ((0, x), (1, y)))
+        u, v = (
+            view.intrinsics[axis, axis] * value / depth + view.intrinsics[axis, 2] for axis, value in ((0, x), (1, y))
+        )
     return np.stack([2 * u - 1, 2 * v - 1, depth], 1)
 
 
@@ -186,7 +188,10 @@ def strand_directions(points: NDArray) -> NDArray[np.float64]:
 
 def _rasterized(meshes: Meshes, view: View, size: int) -> tuple[NDArray, NDArray, NDArray]:
     seen = rasterize(
-        torch.from_numpy(to_picture(meshes.vertices, view))[None], torch.from_numpy(meshes.faces), size, perspective=True
+        torch.from_numpy(to_picture(meshes.vertices, view))[None],
+        torch.from_numpy(meshes.faces),
+        size,
+        perspective=True,
     )
     return seen.triangle[0].numpy(), seen.barycentric[0].numpy(), seen.depth[0].numpy()
 
