@@ -124,7 +124,7 @@ class Record:
     def load(cls, path: Path) -> Record:
         """Read a record. Raises InputError if the file is missing, damaged, or no record."""
         try:
-            with np.load(path) as file:
+            with path.open("rb") as opened, np.load(opened) as file:
                 arrays = {name: file[name] for name in file.files}
             source = json.loads(str(arrays.pop("source")))
             if source.pop("format") != FORMAT:

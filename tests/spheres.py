@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A data set whose every pixel is known on paper: each person is a sphere, coloured by the code's first numbers."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 
 from neural_core.cameras import Camera, orbit
+from neural_core.records import Record
 from neural_core.rendering.rays import camera_rays, pixel_centres
 
 RADIUS = 0.2
@@ -34,8 +36,6 @@ def hit(camera: Camera, size: int) -> np.ndarray:
 
 def write_spheres(folder: Path, people: int, views: int, size: int, z_dim: int) -> None:
     """Write a data set in the layout of `training.synthesize portraits`."""
-    (folder / "people").mkdir(parents=True)
-    (folder / "00000").mkdir()
     rng = np.random.default_rng(0)
     labels = []
     for person in range(people):
@@ -46,11 +46,26 @@ def write_spheres(folder: Path, people: int, views: int, size: int, z_dim: int) 
         rgba = np.zeros((views, size, size, 4), np.uint8)
         rgba[depth > 0] = [*np.round(colour_of(code) * 255), 255]
         names = [f"00000/img{person * views + view:08d}.png" for view in range(views)]
+        (folder / "00000").mkdir(parents=True, exist_ok=True)
         for name, picture, label in zip(names, rgba, camera.label().tolist(), strict=True):
             iio.imwrite(folder / name, picture)
             labels.append([name, label])
-        np.savez(
-            folder / "people" / f"{person:06d}.npz", z=code, cameras=camera.label().numpy(), images=np.array(names),
+        record = dataclasses.replace(
+            empty_record(names),
+            cameras=camera.label().numpy(),
             depth=depth.astype(np.float16),
-        )  # fmt: skip
+            alpha=rgba[..., 3],
+            z=code,
+        )
+        record.save(folder / "records" / f"{person:06d}.npz")
     (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+
+
+def empty_record(names: list[str]) -> Record:
+    """Return a record of pictures of which nothing is known."""
+    empty = {
+        field.name: np.zeros(0, np.float32)
+        for field in dataclasses.fields(Record)
+        if field.name not in ("images", "source")
+    }
+    return Record(images=tuple(names), **empty)

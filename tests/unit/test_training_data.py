@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading people, and choosing rays of them."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from neural_core import media
 from neural_core.errors import InputError
+from neural_core.records import Record
 from tests.spheres import colour_of, write_spheres
 from training.data.portraits import load_portraits
 from training.data.ray_batches import PatchChoice, draw_rays
@@ -53,11 +57,35 @@ def test_same_generator_same_rays(folder):
 def test_a_damaged_person_is_left_out_by_name(folder, tmp_path):
     copy = tmp_path / "copy"
     write_spheres(copy, people=3, views=2, size=16, z_dim=4)
-    (copy / "people" / "000001.npz").write_bytes(b"PK\x03\x04 cut off")
+    (copy / "records" / "000001.npz").write_bytes(b"PK\x03\x04 cut off")
     data = load_portraits(copy)
     assert data.people == 2
     assert len(data.skipped) == 1
     assert data.skipped[0].startswith("000001.npz")
+
+
+def test_pictures_over_a_background_take_their_alpha_from_the_record(tmp_path):
+    copy = tmp_path / "copy"
+    write_spheres(copy, people=1, views=2, size=16, z_dim=4)
+    before = load_portraits(copy)
+    for path in copy.glob("0*/*.png"):
+        picture = media.read_picture(path)
+        media.write_png(path, np.where(picture[..., 3:] > 0, picture[..., :3], 99).astype(np.uint8), {})
+    after = load_portraits(copy)
+    assert torch.equal(before.rgba[:, :, 3], after.rgba[:, :, 3])
+    there = before.rgba[:, :, 3] > 0
+    assert torch.equal(before.rgba.movedim(2, -1)[there], after.rgba.movedim(2, -1)[there])
+    assert (after.rgba.movedim(2, -1)[~there][:, :3] == 99).all()
+
+
+def test_a_captured_person_is_left_out(tmp_path):
+    copy = tmp_path / "copy"
+    write_spheres(copy, people=2, views=2, size=16, z_dim=4)
+    file = copy / "records" / "000000.npz"
+    dataclasses.replace(Record.load(file), z=np.zeros(0, np.float32)).save(file)
+    data = load_portraits(copy)
+    assert data.people == 1
+    assert data.skipped == ("000000.npz: a captured person: no code, or no depth",)
 
 
 def test_an_empty_folder_is_a_sentence(tmp_path):
@@ -67,8 +95,7 @@ def test_an_empty_folder_is_a_sentence(tmp_path):
 
 def test_limit_reads_the_first(folder):
     data = load_portraits(folder, limit=2)
-    with np.load(folder / "people" / "000001.npz") as person:
-        np.testing.assert_array_equal(data.codes[1].numpy(), person["z"])
+    np.testing.assert_array_equal(data.codes[1].numpy(), Record.load(folder / "records" / "000001.npz").z)
     assert data.people == 2
 
 

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The people that `training.synthesize portraits` rendered, held in memory: pictures, cameras, depth and codes."""
+"""People with codes, as `training.synthesize portraits` renders them, in memory: pictures, cameras, depth and codes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neural_core import media
 from neural_core.errors import InputError
+from neural_core.records import Record
+
+from .folders import record_files
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Portraits:
     cameras: Tensor
     """[n, v, 25] camera labels, model space."""
     rgba: Tensor
-    """[n, v, 4, h, w] uint8, sRGB, straight alpha."""
+    """[n, v, 4, h, w] uint8, sRGB; straight alpha where nothing is behind the person."""
     depth: Tensor
     """[n, v, h, w] float16, distance along the ray in model units; 0 where nothing was hit."""
     skipped: tuple[str, ...]
@@ -43,7 +46,7 @@ class Portraits:
 
 @dataclass(frozen=True)
 class _Person:
-    """One person's file and pictures."""
+    """One person's record and pictures."""
 
     code: NDArray[np.float32]
     cameras: NDArray[np.float32]
@@ -52,10 +55,10 @@ class _Person:
 
 
 def load_portraits(*folders: Path, limit: int = 0) -> Portraits:
-    """Read data set folders (`people/*.npz` and the PNG files that they name).
+    """Read data set folders (`records/*.npz` and the PNG files that they name).
 
-    A person whose files are damaged, or whose pictures have another size than the first person's, is left out and named
-    in `skipped`. People may have different numbers of views: one with fewer repeats theirs.
+    A person whose files are damaged, who has no code, or whose pictures have another size than the first person's, is
+    left out and named in `skipped`. People may have different numbers of views: one with fewer repeats theirs.
 
     Args:
         folders: what `python -m training.synthesize portraits --out` wrote.
@@ -65,21 +68,23 @@ def load_portraits(*folders: Path, limit: int = 0) -> Portraits:
         InputError: there is no readable person in the folders.
     """
     people, skipped = [], []
-    for path in (path for folder in folders for path in sorted((folder / "people").glob("*.npz"))):
+    for path in (path for folder in folders for path in record_files(folder)):
         if limit and len(people) == limit:
             break
         try:
             person = _read(path)
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
+        except (InputError, ValueError) as error:
             skipped.append(f"{path.name}: {error}")
             continue
-        if person.rgba.shape[-1] != 4 or (people and person.rgba.shape[1:] != people[0].rgba.shape[1:]):
+        if people and person.rgba.shape[1:] != people[0].rgba.shape[1:]:
             skipped.append(f"{path.name}: pictures of shape {person.rgba.shape[1:]}")
             continue
         people.append(person)
     if not people:
         where = ", ".join(str(folder) for folder in folders)
-        raise InputError(f"No people found in {where}.", "Make some: python -m training.synthesize portraits --out DIR.")
+        raise InputError(
+            f"No people found in {where}.", "Make some: python -m training.synthesize portraits --out DIR."
+        )
     most = max(len(person.rgba) for person in people)
 
     def stack(name: str) -> Tensor:
@@ -96,13 +101,9 @@ def load_portraits(*folders: Path, limit: int = 0) -> Portraits:
 
 
 def _read(path: Path) -> _Person:
-    import imageio.v3 as iio  # here, so that a recipe can be looked at without it
-
-    folder = path.parent.parent
-    with path.open("rb") as file, np.load(file) as person:
-        return _Person(
-            person["z"].astype(np.float32),
-            person["cameras"].astype(np.float32),
-            np.stack([iio.imread(folder / str(name)) for name in person["images"]]),
-            person["depth"].astype(np.float16),
-        )
+    record = Record.load(path)
+    if not len(record.z) or not len(record.depth):
+        raise ValueError("a captured person: no code, or no depth")
+    pictures = [media.read_picture(path.parent.parent / name) for name in record.images]
+    rgba = np.stack([np.dstack([p[..., :3], alpha]) for p, alpha in zip(pictures, record.alpha, strict=True)])
+    return _Person(record.z, record.cameras, rgba, record.depth)

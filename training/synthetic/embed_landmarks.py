@@ -22,8 +22,8 @@ from neural_core.capture.detect import face_landmarks
 from neural_core.human.anny import SHIPPED
 from neural_core.human.landmarks import MEDIAPIPE_COUNT, embed, first_hits, ibug_68
 from neural_core.human.model import FaceModel
-from training.synthetic.labels import finished_people, person_file
-from training.synthetic.people import HEAD_TO_MODEL
+from neural_core.records import HEAD_TO_MODEL, Record
+from training.data.folders import record_files
 
 _GREY = (168, 174, 184)
 _ENLARGED = 512  # FaceMesh is fed this size
@@ -37,16 +37,16 @@ def median_places(model: FaceModel, data: Path, limit: int) -> NDArray[np.float6
         seen |= model.parts[part]
     faces = model.faces[seen]
     people = []
-    for index in finished_people(data)[:limit]:
-        with np.load(person_file(data, index)) as person:
-            people.append((person["z"], person["cameras"][0].astype(float), data / str(person["images"][0])))
+    for file in record_files(data)[:limit]:
+        record = Record.load(file)
+        people.append((record.shape, record.cameras[0].astype(float), data / record.images[0]))
     detected = face_landmarks(np.stack([_picture(path) for _, _, path in people]))
-    for (code, label, _), points in zip(people, detected, strict=True):
+    for (shape, label, _), points in zip(people, detected, strict=True):
         if points is None:
             continue
         pose, intrinsics = label[:16].reshape(4, 4), label[16:].reshape(3, 3)
         rays = np.concatenate([points, np.ones((len(points), 1))], 1) @ np.linalg.inv(intrinsics).T
-        vertices = model.vertices(code[: model.shapedirs.shape[2]])
+        vertices = model.vertices(shape)
         triangles, barycentric = first_hits(pose[:3, 3] / HEAD_TO_MODEL, rays @ pose[:3, :3].T, vertices, faces)
         places = np.einsum("nc,ncd->nd", barycentric, model.v_template[faces[triangles]])
         places[triangles < 0] = np.nan

@@ -1,35 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What lies beside the pictures: EG3D's ``dataset.json`` and one file of exact labels per person.
+"""From what stood before the camera to what is known of its pictures: one ``Record`` per person.
 
-A person is finished when ``people/<index>.npz`` exists, and that file is renamed into place last; whatever a killed run
-leaves behind is written again by the next one.
+Everything geometric comes from the posed figure; the depth is the renderer's own, that of the surface in the picture.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training.synthetic.people import HEAD_TO_MODEL, Person, View
+from neural_core.human.model import FaceModel
+from neural_core.records import HEAD_TO_MODEL, Record
+from training.synthetic.figure import Figure
+from training.synthetic.people import Person, Take, View
+from training.synthetic.picture import Picture
+from training.synthetic.sight import Sight, visible
 
-_PEOPLE_PER_FOLDER = 100
-
-
-def person_file(root: Path, index: int) -> Path:
-    """The label file of a person."""
-    return root / "people" / f"{index:06d}.npz"
-
-
-def image_name(index: int, view: int) -> str:
-    """Name of a picture relative to the data set, in EG3D's layout."""
-    return f"{index // _PEOPLE_PER_FOLDER:05d}/img{index:06d}_{view:02d}.png"
+LICENCE = "CC0-1.0"
 
 
-def ray_depth(planar: NDArray, view: View) -> NDArray[np.float16]:
+@dataclass(frozen=True)
+class FrameLabels:
+    """The row of each per-frame array of a ``Record``, by the same names."""
+
+    cameras: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    joints: NDArray[np.float32]
+    gaze: NDArray[np.float32]
+    landmarks_68: NDArray[np.float32]
+    landmarks_478: NDArray[np.float32]
+    points_68: NDArray[np.float32]
+    points_478: NDArray[np.float32]
+    depth: NDArray[np.float16]
+    alpha: NDArray[np.uint8]
+    regions: NDArray[np.uint8]
+    visible: NDArray[np.bool_]
+    time: NDArray[np.float32]
+    clip: NDArray[np.int32]
+    close_up: NDArray[np.bool_]
+
+
+def frame_labels(model: FaceModel, figure: Figure, take: Take, sight: Sight, picture: Picture) -> FrameLabels:
+    """What is known of one picture.
+
+    Args:
+        model: The face model, for its landmarks.
+        figure: The person as posed for the take.
+        take: The moment.
+        sight: What one of the take's cameras sees of the figure.
+        picture: What the renderer made of them.
+    """
+    view = sight.view
+    landmarks = {which: model.landmarks(figure.vertices, which) for which in ("68", "478")}
+    return FrameLabels(
+        cameras=view.label(),
+        actions=take.pose.actions.astype(np.float32),
+        joints=take.pose.joints.astype(np.float32),
+        gaze=figure.gaze.astype(np.float32),
+        landmarks_68=landmarks["68"],
+        landmarks_478=landmarks["478"],
+        points_68=view.project(landmarks["68"]).astype(np.float32),
+        points_478=view.project(landmarks["478"]).astype(np.float32),
+        depth=picture.depth.astype(np.float16),
+        alpha=picture.rgba[..., 3],
+        regions=sight.regions,
+        visible=visible(figure, view, landmarks["478"]),
+        time=np.float32(take.time),
+        clip=np.int32(take.clip),
+        close_up=np.bool_(view.close_up),
+    )
+
+
+def ray_depth(planar: NDArray, view: View) -> NDArray[np.float32]:
     """Depth along the ray in model units from depth along the camera's axis in metres; 0 where there is nothing.
 
     Args:
@@ -40,50 +86,41 @@ def ray_depth(planar: NDArray, view: View) -> NDArray[np.float16]:
     x = ((np.arange(width) + 0.5) / width - view.intrinsics[0, 2]) / view.intrinsics[0, 0]
     y = ((np.arange(height) + 0.5) / height - view.intrinsics[1, 2]) / view.intrinsics[1, 1]
     slant = np.sqrt(1 + x[None, :] ** 2 + y[:, None] ** 2)
-    return np.where(planar < 1e3, planar * slant * HEAD_TO_MODEL, 0.0).astype(np.float16)
+    return np.where(planar < 1e3, planar * slant * HEAD_TO_MODEL, 0.0).astype(np.float32)
 
 
-def write_person(root: Path, person: Person, pictures: list[Path], depths: list[NDArray]) -> None:
-    """Move the pictures of a person into the data set, then write the labels.
+def record(
+    person: Person, names: Sequence[str], frames: Sequence[FrameLabels], source: Mapping[str, Any], shape_size: int = 40
+) -> Record:
+    """The record of a person.
 
     Args:
-        root: Folder of the data set.
-        person: Who was rendered.
-        pictures: One PNG per view, on the same file system.
-        depths: [h, w] per view, as ``ray_depth`` gives them.
+        person: Who.
+        names: Names of the pictures, relative to the data set.
+        frames: What is known of each.
+        source: How they were made; who it is, attire and licence are added.
+        shape_size: How many numbers of the code are identity coefficients.
     """
-    names = [image_name(person.index, view) for view in range(len(pictures))]
-    for picture, name in zip(pictures, names, strict=True):
-        target = root / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        picture.replace(target)
-    file = person_file(root, person.index)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.stem}.{os.getpid()}.tmp.npz")
-    np.savez_compressed(
-        temporary,
-        z=person.code,
-        cameras=np.stack([view.label() for view in person.views]),
-        close_up=np.array([view.close_up for view in person.views]),
-        images=np.array(names),
-        depth=np.stack(depths),
+    stacked = {name: np.stack([getattr(frame, name) for frame in frames]) for name in FrameLabels.__dataclass_fields__}
+    backdrops = [take.setting.backdrop for take in person.takes for _ in take.views]
+    background = (
+        np.zeros((0, 0, 0, 3), np.uint8)
+        if any(backdrop is None for backdrop in backdrops)
+        else np.stack([backdrop for backdrop in backdrops if backdrop is not None])
     )
-    temporary.replace(file)
+    said = {"kind": "rendered", "licence": LICENCE, "index": person.index, "attire": asdict(person.attire), **source}
+    return Record(
+        images=tuple(names),
+        shape=person.code[:shape_size],
+        z=person.code,
+        background=background,
+        source=said,
+        **_EMPTY,
+        **stacked,
+    )
 
 
-def finished_people(root: Path) -> list[int]:
-    """Indices of the people that are complete, in rising order."""
-    return sorted(int(file.stem) for file in (root / "people").glob("[0-9]*.npz"))
-
-
-def write_dataset_json(root: Path) -> int:
-    """Write ``dataset.json`` over all finished people; how many pictures it lists."""
-    labels = []
-    for index in finished_people(root):
-        with np.load(person_file(root, index)) as person:
-            names, cameras = person["images"].tolist(), person["cameras"].astype(float).tolist()
-        labels += [[name, camera] for name, camera in zip(names, cameras, strict=True)]
-    temporary = root / f".dataset.{os.getpid()}.tmp"
-    temporary.write_text(json.dumps({"labels": labels}))
-    temporary.replace(root / "dataset.json")
-    return len(labels)
+_EMPTY: dict[str, NDArray] = {
+    "pncc": np.zeros((0, 0, 0, 3), np.uint8),
+    "driver": np.zeros((0, 0, 0, 3), np.uint8),
+}
