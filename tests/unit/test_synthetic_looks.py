@@ -109,7 +109,7 @@ def test_hair_is_repeatable_outside_the_head_and_off_the_face(head: FaceModel, c
     body = build_bust(vertices[neck_loop(head)]).skin
     first, again = (comb.hair(vertices, body, look)[0].fibres for _ in range(2))
     np.testing.assert_array_equal(first.points, again.points)
-    assert first.points.shape[1:] == (13, 3)
+    assert first.points.shape[1:] == (36, 3)
     assert len(first.points) > 3000
     roots = first.points[:, 0]
     nearest = np.linalg.norm(roots[::50, None] - vertices[None], axis=-1).min(1)
@@ -132,7 +132,7 @@ def test_longer_means_longer_and_a_beard_needs_a_man(head: FaceModel, comb: Comb
     assert reach(-1.5) < 0.5 * reach(0.0) < 0.25 * reach(1.5)
     man = dataclasses.replace(look_of(np.zeros(64), head), beard=0.9, beard_length=0.015)
     assert len(comb.beard(vertices, man)[0].fibres.points) > 1000
-    assert len(comb.beard(vertices, dataclasses.replace(man, beard=0.0))[0].fibres.points) == 0
+    assert comb.beard(vertices, dataclasses.replace(man, beard=0.0)) == []
 
 
 def test_hair_moves_little_when_the_code_does(head: FaceModel, comb: Comb):

@@ -1,71 +1,62 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hair and beard as combed polylines, in numpy.
+"""A person's hair, beard, brows and lashes as strands, in numpy.
 
-All people share one set of roots (places on the mean head), one order of layers and one noise; what differs is the
-comb, which is a smooth function of the look. So a network can learn hair from the code.
+All people share one set of roots (places on the mean head), one division into locks and one noise; what differs is the
+comb. Without a named style the comb is a smooth function of the look, so that a network can learn hair from the code.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from neural_core.human.model import FaceModel
-from neural_core.records import HAIR
+from neural_core.records import HAIR, JOINTS
 from training.synthetic import regions
+from training.synthetic.beard import Beard
+from training.synthetic.brows import Brows, Lashes
 from training.synthetic.figure import Fibres, RestFibres
-from training.synthetic.hair_styles import STYLES, likely_styles, natural_style, worn
+from training.synthetic.hair_field import Skin
+from training.synthetic.hair_growth import grow, lengths_of, resampled
+from training.synthetic.hair_locks import Locks
+from training.synthetic.hair_roots import sample_roots, vertex_normals
+from training.synthetic.hair_styles import STYLES, Style, colours, likely_styles, natural_style, worn
+from training.synthetic.hair_ties import gathered, tie_of, wound
 from training.synthetic.looks import Look
+from training.synthetic.regions import smoothstep
 
 __all__ = ["STYLES", "Comb", "likely_styles", "vertex_normals"]
 
-_STRANDS = 6500
-_BEARD_STRANDS = 2600
-_STEPS = 12
-_CLUMPS = 260
-_CROWN = np.array([0.0, 0.118, -0.055])
-_DOWN = np.array([0.0, -1.0, 0.0])
-
-
-@dataclass(frozen=True)
-class _Roots:
-    """Places on the skin: a triangle and barycentric coordinates, with the same place on the mean head."""
-
-    corners: NDArray  # [n, 3] vertex indices
-    barycentric: NDArray  # [n, 3]
-    places: NDArray  # [n, 3]
-
-    def on(self, vertices: NDArray, normals: NDArray) -> tuple[NDArray, NDArray]:
-        points = np.einsum("nc,ncd->nd", self.barycentric, vertices[self.corners])
-        directions = np.einsum("nc,ncd->nd", self.barycentric, normals[self.corners])
-        return points, _unit(directions)
+_STEPS = 20
+_POINTS = 36
+_LONG = 0.10  # metres: longer hair lies on neck and shoulders
+_THICKNESS = 0.00030  # metres, radius when there are 10,000 strands
 
 
 class Comb:
-    """Everything about hair that is the same for all people; ``hair`` and ``beard`` make a person's."""
+    """Everything about hair that is the same for all people; the methods make a person's."""
 
-    def __init__(self, model: FaceModel) -> None:
+    def __init__(self, model: FaceModel, strands: int = 10000) -> None:
+        """Plant the roots.
+
+        Args:
+            model: The face model that hair grows on.
+            strands: How many on a full head; fewer are thicker.
+        """
         rng = np.random.default_rng(5)
         self._faces = model.faces[model.parts["skin"]]
-        self._skin = np.unique(self._faces)
-        self._roots = _sample_roots(
-            model, lambda p: (regions.above_hairline(p) > -0.002) * regions.off_ear(p), _STRANDS, rng
+        self._roots = sample_roots(
+            model, lambda p: (regions.above_hairline(p) > -0.004) * regions.off_ear(p), strands, rng
         )
-        self._beard_roots = _sample_roots(model, lambda p: regions.beard(p), _BEARD_STRANDS, rng)
-        count = _STRANDS
-        self._layer = rng.random(count) ** 1.3
-        self._jitter = rng.standard_normal((count, 3))
-        self._shorter = 1 - 0.22 * rng.random(count)
-        guides = rng.choice(count, _CLUMPS, replace=False)
-        self._guide = guides[KDTree(self._roots.places[guides]).query(self._roots.places)[1]]
-        self._phase = _smooth_phase(self._roots.places)
-        self._beard_jitter = rng.standard_normal((_BEARD_STRANDS, 3))
+        self._touch = sample_roots(model, lambda p: np.ones(len(p)), 9000, rng)
+        self._locks = Locks(self._roots.places, rng)
+        self._edge = 0.0035 * _bumps(self._roots.places)
+        self._thickness = _THICKNESS * (10000 / strands) ** 0.6
+        self._beard, self._brows, self._lashes = Beard(model), Brows(model), Lashes(model)
 
     def hair(self, vertices: NDArray, body: NDArray, look: Look, style: str | None = None) -> list[RestFibres]:
-        """A person's hair.
+        """A person's hair; nothing if the style is ``bald``.
 
         Args:
             vertices: [V, 3] of the person's head.
@@ -76,200 +67,112 @@ class Comb:
         if style == "bald":
             return []
         chosen = natural_style(look) if style is None else worn(style, look)
-        look = replace(look, hair_length=chosen.length, fringe=chosen.fringe)
         normals = vertex_normals(vertices, self._faces)
+        skin = Skin(*self._touch.on(vertices, normals), body)
         points, outwards = self._roots.on(vertices, normals)
-        places = self._roots.places
-        lengths = self._lengths(look)
-        flow = self._flow(outwards, look)
-        obstacle = _Obstacle(vertices[self._skin], normals[self._skin], body)
-        lift = 0.2 + 0.7 * look.hair_volume
-        clearance = 0.0015 + self._layer * np.minimum(lengths * 0.2, 0.005 + 0.018 * look.hair_volume)
-        path = [points]
-        step = (lengths / _STEPS)[:, None]
-        for k in range(_STEPS):
-            arc = (lengths * k / _STEPS)[:, None]
-            weight = arc / (arc + 0.032)
-            raised = np.exp(-arc / 0.018) * lift
-            direction = _unit(
-                flow * (1 - 0.85 * weight) + outwards * raised + 1.5 * weight * _DOWN + 0.05 * self._jitter
-            )
-            direction = _unit(direction + _away_from_face(points, look))
-            points = points + step * direction
-            points = obstacle.push_out(points, clearance * min(1.0, (k + 1) / 3))
-            path.append(points)
-        strands = np.stack(path, 1)
-        strands = self._style(strands, lengths, look)
-        thickness = 0.00055 + 0.00025 * np.clip(lengths / 0.1, 0, 1)
-        taper = np.linspace(1.0, 0.35, _STEPS + 1)
-        present = regions.scalp(places, look, soft=0.010)
-        uncut = 1 - np.maximum.accumulate(_face_window(strands), axis=1)
-        radii = thickness[:, None] * taper * np.sqrt(present)[:, None] * uncut
-        keep = present > 0.02
-        return [_rest("hair", strands, radii, look, self._roots, keep)]
+        there = self._growth(look, chosen)
+        if chosen.tie:
+            strands = gathered(points, chosen, self._locks, skin)
+            lengths = np.linalg.norm(np.diff(strands, axis=1), axis=-1).sum(1)
+        else:
+            lengths = lengths_of(self._roots.places, chosen, self._locks) * (0.35 + 0.65 * there)
+            steps, count = (_STEPS, _POINTS) if style is None else _detail(chosen)
+            strands = grow(points, outwards, lengths, chosen, self._locks, skin, steps)
+            strands = resampled(strands, count)
+        strands = self._locks.gather(strands, lengths, chosen)
+        strands = self._locks.wave(strands, lengths, chosen)
+        strands[:, 2:] = skin.push_out(strands[:, 2:], 0.0006)
+        keep = there > 0.02
+        found = [self._rest(strands, lengths, there, keep, look, vertices)]
+        if chosen.tie == "bun":
+            found.append(self._bun(vertices, chosen, skin, look))
+        return found
 
     def beard(self, vertices: NDArray, look: Look) -> list[RestFibres]:
         """A person's beard; no strands where there is hardly any."""
-        amount = regions.smoothstep(0.12, 0.75, np.array(look.beard)) * regions.beard(self._beard_roots.places)
-        lengths = look.beard_length * amount
-        normals = vertex_normals(vertices, self._faces)
-        points, outwards = self._beard_roots.on(vertices, normals)
-        obstacle = _Obstacle(vertices[self._skin], normals[self._skin], np.zeros((0, 3)))
-        fall = _unit(_DOWN + np.array([0.0, 0.0, 0.25]) + 0.25 * self._beard_jitter)
-        path = [points]
-        steps = 5
-        for k in range(steps):
-            direction = _unit(outwards * (0.9 - 0.12 * k) + fall * (0.5 + 0.25 * k))
-            points = obstacle.push_out(points + direction * (lengths / steps)[:, None], 0.0006 * np.ones(len(points)))
-            path.append(points)
-        keep = lengths > 0.0012
-        radii = np.linspace(0.0006, 0.0003, steps + 1) * np.sqrt(np.clip(amount, 0, 1))[:, None]
-        return [_rest("beard", np.stack(path, 1), radii, look, self._beard_roots, keep)]
+        return self._beard.grow(vertices, look)
 
     def brows(self, vertices: NDArray, look: Look) -> list[RestFibres]:
         """A person's eyebrows."""
-        return []
+        return self._brows.grow(vertices, look)
 
     def lashes(self, vertices: NDArray, look: Look) -> list[RestFibres]:
-        """A person's eyelashes."""
-        return []
+        """A person's eyelashes, upper and lower."""
+        return self._lashes.grow(vertices, look)
 
-    def _lengths(self, look: Look) -> NDArray:
-        """Length of every strand: shorter at the sides of short hair, to the brows where there is a fringe."""
-        places = self._roots.places
-        length = look.hair_length
-        top = regions.smoothstep(0.045, 0.10, places[:, 1])
-        short = 1 - regions.smoothstep(np.array(0.05), np.array(0.12), np.array(length))
-        lengths = length * (1 - 0.55 * short * (1 - top))
-        front = (1 - regions.smoothstep(30.0, 52.0, regions.front_angle(places))) * regions.smoothstep(
-            0.02, 0.05, places[:, 2]
-        )
-        to_brows = np.clip(0.85 * (places[:, 1] - 0.030), 0.012, 0.075)
-        capped = to_brows * np.tanh(lengths / to_brows)
-        fringe = float(regions.smoothstep(np.array(0.15), np.array(0.6), np.array(look.fringe)))
-        lengths = lengths + (capped - lengths) * front * fringe
-        return lengths * self._shorter * (0.25 + 0.75 * regions.scalp(places, look, soft=0.012))
+    def _growth(self, look: Look, style: Style) -> NDArray:
+        """How strongly each root grows, 0..1: hairs thin out one by one towards the hairline and at the parting."""
+        places = self._roots.places.copy()
+        places[:, 1] += self._edge
+        amount = regions.scalp(places, look, soft=0.014)
+        behind = smoothstep(45.0, 75.0, regions.front_angle(places)) * smoothstep(0.066, 0.040, places[:, 1])
+        amount = amount * (1 - style.rim * (1 - behind))
+        line = np.exp(-(((places[:, 0] - style.parting) / 0.0022) ** 2)) * smoothstep(0.060, 0.085, places[:, 1])
+        line = line * smoothstep(-0.045, -0.005, places[:, 2])
+        amount = amount * (1 - 0.9 * line * smoothstep(0.3, 0.8, np.array(style.parted)))
+        chance = 0.8 * self._locks.chance
+        return smoothstep(chance, chance + 0.2, amount)
 
-    def _flow(self, outwards: NDArray, look: Look) -> NDArray:
-        """Unit tangents [n, 3]: away from the crown, and on top to the sides of the parting, forwards or back."""
-        places = self._roots.places
-        crown = _CROWN + np.array([0.4 * look.parting, 0.0, 0.0])
-        away = _tangent(places - crown, outwards)
-        side = np.zeros_like(places)
-        side[:, 0] = np.tanh((places[:, 0] - look.parting) / 0.012)
-        side[:, 2] = 0.25
-        side = _tangent(side, outwards)
-        back = _tangent(np.tile(np.array([0.0, 0.25, -1.0]), (len(places), 1)), outwards)
-        top = (
-            regions.smoothstep(0.055, 0.10, places[:, 1])[:, None]
-            * regions.smoothstep(-0.06, 0.0, places[:, 2])[:, None]
-        )
-        swept = 1 - look.fringe
-        long = float(regions.smoothstep(np.array(0.04), np.array(0.14), np.array(look.hair_length)))
-        flow = away * (1 - 0.9 * top * swept) + top * swept * (
-            1.1 * side * (0.35 + 0.65 * long) + back * (1 - 0.7 * long)
-        )
-        flow = flow + 0.35 * top * look.fringe * side
-        return _unit(_tangent(flow, outwards) + 0.12 * self._jitter)
+    def _rest(self, strands, lengths, there, keep, look: Look, vertices: NDArray) -> RestFibres:
+        taper = 1 - 0.75 * np.linspace(0, 1, strands.shape[1]) ** 1.5
+        thickness = self._thickness * (0.75 + 0.45 * np.clip(lengths / 0.1, 0, 1)) * np.sqrt(there)
+        uncut = 1 - np.maximum.accumulate(_face_window(strands, vertices), axis=1)
+        radii = thickness[:, None] * taper * uncut
+        root, tip = colours(look, self._locks.light, self._locks.chance)
+        fibres = Fibres("hair", strands[keep], radii[keep], root[keep], tip[keep], HAIR)
+        weights = _weights(fibres.points) if lengths.max() > _LONG else None
+        return RestFibres(fibres, self._roots.corners[keep], self._roots.barycentric[keep], weights)
 
-    def _style(self, strands: NDArray, lengths: NDArray, look: Look) -> NDArray:
-        """Locks and waves: strands are drawn to their guide towards the tip, and swing around their path."""
-        arc = np.linspace(0, 1, strands.shape[1])[None, :, None]
-        guide = strands[self._guide]
-        offset = guide - guide[:, :1] + strands[:, :1]
-        similar = np.exp(-(((lengths[self._guide] - lengths) / (0.4 * lengths + 1e-3)) ** 2))[:, None, None]
-        pull = similar * (0.35 + 0.4 * look.wave) * arc * regions.smoothstep(0.02, 0.07, lengths)[:, None, None]
-        strands = strands + (0.5 * (guide + offset) - strands) * pull
-        metres = lengths[:, None, None] * arc
-        turns = 2 * np.pi * metres / (0.075 - 0.050 * look.wave) + self._phase[:, None, None]
-        size = (0.001 + 0.0065 * look.wave**1.5) * np.tanh(metres / 0.025)
-        along = _unit(np.gradient(strands, axis=1))
-        across = _unit(np.cross(along, np.array([0.3, 0.2, 0.9])))
-        other = np.cross(along, across)
-        start = self._phase[:, None, None]
-        return strands + size * (
-            across * (np.sin(turns) - np.sin(start)) + 0.6 * other * (np.cos(turns) - np.cos(start))
-        )
+    def _bun(self, vertices: NDArray, style: Style, skin: Skin, look: Look) -> RestFibres:
+        rng = np.random.default_rng(6)
+        strands = wound(style, skin, rng)
+        count, points, _ = strands.shape
+        radii = np.tile(1.3 * self._thickness * np.linspace(1, 0.6, points), (count, 1))
+        root, tip = colours(look, rng.standard_normal(count), rng.random(count))
+        centres = vertices[self._faces].mean(1)
+        corners = self._faces[KDTree(centres).query(tie_of(style, skin)[0])[1]]
+        fibres = Fibres("bun", strands, radii, root, tip, HAIR)
+        return RestFibres(fibres, np.tile(corners, (count, 1)).astype(np.int32), np.full((count, 3), 1 / 3))
 
 
-class _Obstacle:
-    """Skin as a cloud of oriented points: keeps hair outside."""
-
-    def __init__(self, points: NDArray, normals: NDArray, body: NDArray) -> None:
-        outwards = body - np.array([0.0, 0.0, -0.04])
-        outwards[:, 1] = 0.02
-        self._points = np.concatenate([points, body])
-        self._normals = np.concatenate([normals, _unit(outwards)])
-        self._tree = KDTree(self._points)
-
-    def push_out(self, points: NDArray, clearance: NDArray) -> NDArray:
-        """Points [n, 3] moved along the normal of the nearest skin until they are ``clearance`` [n] away."""
-        nearest = self._tree.query(points, k=3)[1]
-        normals = _unit(self._normals[nearest].mean(1))
-        height = ((points - self._points[nearest].mean(1)) * normals).sum(1)
-        return points + normals * np.maximum(clearance - height, 0.0)[:, None]
+def _detail(style: Style) -> tuple[int, int]:
+    """Steps of growth, and points of a strand: as many as its length and waves need."""
+    steps = 8 if style.length < 0.03 else 14 if style.length < 0.13 else 24
+    turns = style.length / style.wavelength if style.wave > 0.002 else 0.0
+    return steps, int(np.clip(6 * turns, steps + 1, 48))
 
 
-def _rest(name: str, points: NDArray, radii: NDArray, look: Look, roots: _Roots, keep: NDArray) -> RestFibres:
-    fibres = Fibres(
-        name, points[keep], radii[keep], np.clip(look.hair * 0.7, 0, 1), np.clip(look.hair * 1.15, 0, 1), HAIR
-    )
-    return RestFibres(fibres, roots.corners[keep].astype(np.int32), roots.barycentric[keep])
+def _weights(points: NDArray) -> NDArray[np.float64]:
+    """Skinning weights [n, p, 10]: near the scalp as the head moves, on the shoulders as the shoulders do."""
+    steps = np.linalg.norm(np.diff(points, axis=1), axis=-1)
+    arc = np.concatenate([np.zeros((len(points), 1)), np.cumsum(steps, 1)], 1)
+    away = smoothstep(0.02, 0.14, arc)
+    neck = away * smoothstep(-0.075, -0.17, points[..., 1])
+    root = away * smoothstep(-0.13, -0.25, points[..., 1])
+    collar = root * 0.6 * smoothstep(-0.17, -0.23, points[..., 1])
+    left = collar * smoothstep(0.03, 0.10, points[..., 0])
+    right = collar * smoothstep(-0.03, -0.10, points[..., 0])
+    weights = np.zeros((*points.shape[:2], len(JOINTS)))
+    shares = {
+        "head": 1 - neck,
+        "neck": neck - root * neck,
+        "root": neck * root - (left + right) * neck,
+        "left_collar": left * neck,
+        "right_collar": right * neck,
+    }
+    for name, share in shares.items():
+        weights[..., JOINTS.index(name)] = share
+    return weights
 
 
-def vertex_normals(vertices: NDArray, faces: NDArray) -> NDArray:
-    """Area-weighted unit normals [V, 3]; zero where no face is."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    normals = np.zeros((len(vertices), 3))
-    face_normals = np.cross(b - a, c - a)
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], face_normals)
-    return _unit(normals)
-
-
-def _away_from_face(points: NDArray, look: Look) -> NDArray:
-    """A push sideways and back, off the face: below the brows for everybody, off the forehead without a fringe."""
-    x, y, z = points[:, 0], points[:, 1], points[:, 2]
-    lower = 0.066 - 0.040 * look.fringe
-    zone = regions.smoothstep(lower + 0.01, lower - 0.01, y) * regions.smoothstep(0.025, 0.05, z)
-    zone = zone * regions.smoothstep(0.080, 0.066, np.abs(x))
-    side = np.tanh((x - 0.5 * look.parting) / 0.015)
-    return zone[:, None] * np.stack([1.6 * side, np.zeros_like(x), np.full_like(x, -0.7)], 1)
-
-
-def _face_window(points: NDArray) -> NDArray:
-    """1 in front of eyes, nose and mouth: strands are cut where they enter."""
+def _face_window(points: NDArray, vertices: NDArray) -> NDArray:
+    """1 in front of eyes, nose and mouth of the person with these vertices: strands are cut where they enter."""
     x, y, z = np.abs(points[..., 0]), points[..., 1], points[..., 2]
-    window = regions.smoothstep(0.066, 0.056, x) * regions.smoothstep(0.026, 0.018, y)
-    return window * regions.smoothstep(0.020, 0.032, z)
+    window = smoothstep(0.064, 0.055, x) * smoothstep(0.026, 0.018, y)
+    return window * smoothstep(0.020, 0.032, z)
 
 
-def _sample_roots(model: FaceModel, density, count: int, rng: np.random.Generator) -> _Roots:
-    faces = model.faces[model.parts["skin"]]
-    corners = model.v_template[faces].astype(float)
-    areas = 0.5 * np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    found: list[tuple[NDArray, NDArray]] = []
-    total = 0
-    while total < count:
-        chosen = rng.choice(len(faces), 8 * count, p=areas / areas.sum())
-        r1, r2 = np.sqrt(rng.random(8 * count)), rng.random(8 * count)
-        barycentric = np.stack([1 - r1, r1 * (1 - r2), r1 * r2], 1)
-        places = np.einsum("nc,ncd->nd", barycentric, corners[chosen])
-        keep = rng.random(8 * count) < density(places)
-        found.append((chosen[keep], barycentric[keep]))
-        total += int(keep.sum())
-    chosen, barycentric = (np.concatenate(part)[:count] for part in zip(*found, strict=True))
-    return _Roots(faces[chosen], barycentric, np.einsum("nc,ncd->nd", barycentric, corners[chosen]))
-
-
-def _smooth_phase(places: NDArray) -> NDArray:
-    """A phase that differs from lock to lock but hardly within one."""
-    return 2 * np.pi * (np.sin(places @ np.array([61.0, 23.0, 41.0])) + np.cos(places @ np.array([-37.0, 53.0, 67.0])))
-
-
-def _tangent(vectors: NDArray, normals: NDArray) -> NDArray:
-    return _unit(vectors - (vectors * normals).sum(1, keepdims=True) * normals)
-
-
-def _unit(vectors: NDArray) -> NDArray:
-    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-9)
+def _bumps(places: NDArray) -> NDArray:
+    """Unevenness of the hairline, about -1..1, smooth over centimetres."""
+    waves = ((310.0, 170.0, 90.0), (-220.0, 260.0, 330.0), (520.0, -340.0, 460.0))
+    return np.sin(places @ np.array(waves).T + np.arange(3)).mean(-1)

@@ -50,6 +50,8 @@ class Style:
     """How much shorter the shorter locks are."""
     rim: float = 0.0
     """1: hair grows only in a rim over the ears and at the nape."""
+    stand: float = 0.0
+    """How much hair stands straight off instead of lying down."""
     tie: Literal["", "ponytail", "bun"] = ""
     """Where all of the hair is gathered."""
     masculine: float = 0.5
@@ -61,7 +63,7 @@ class Style:
 STYLES: Mapping[str, Style] = {
     "bald": Style(0.0, masculine=0.95, share=0.35),
     "horseshoe": Style(0.018, rim=1.0, volume=0.2, clump=0.3, masculine=1.0, share=0.5),
-    "buzz": Style(0.007, volume=0.5, clump=0.0, frizz=0.4, layers=0.1, masculine=0.85),
+    "buzz": Style(0.007, stand=0.5, clump=0.0, frizz=0.4, layers=0.1, masculine=0.85),
     "crop": Style(0.040, sides=0.45, volume=0.55, clump=0.7, layers=0.3, masculine=0.8),
     "side_part": Style(0.075, sides=0.35, parted=0.9, back=0.35, parting=0.028, volume=0.5, masculine=0.8),
     "slicked_back": Style(0.095, sides=0.5, back=1.0, volume=0.12, clump=0.9, frizz=0.1, masculine=0.75, share=0.7),
@@ -74,9 +76,13 @@ STYLES: Mapping[str, Style] = {
     "long_middle": Style(0.42, parted=1.0, volume=0.3, frizz=0.2, masculine=0.15),
     "long_wavy": Style(0.38, parted=0.9, parting=-0.02, volume=0.7, wave=0.009, clump=0.8, masculine=0.15),
     "long_fringe": Style(0.38, fringe=1.0, volume=0.5, wave=0.002, masculine=0.05, share=0.7),
-    "curly": Style(0.17, parted=0.5, volume=0.9, wave=0.008, wavelength=0.032, coil=0.7, clump=0.9, frizz=0.5),
-    "short_curls": Style(0.07, sides=0.5, volume=0.9, wave=0.006, wavelength=0.024, coil=0.8, clump=0.9, masculine=0.7),
-    "afro": Style(0.075, volume=1.0, wave=0.003, wavelength=0.011, coil=1.0, clump=0.25, frizz=1.0),
+    "curly": Style(
+        0.17, parted=0.5, volume=0.9, wave=0.008, wavelength=0.032, coil=0.7, clump=0.9, frizz=0.5, stand=0.1
+    ),
+    "short_curls": Style(
+        0.07, sides=0.5, volume=0.9, wave=0.006, wavelength=0.024, coil=0.8, clump=0.9, stand=0.45, masculine=0.7
+    ),
+    "afro": Style(0.075, volume=1.0, wave=0.003, wavelength=0.011, coil=1.0, clump=0.25, frizz=1.0, stand=1.0),
     "ponytail": Style(0.36, back=1.0, volume=0.15, frizz=0.3, tie="ponytail", masculine=0.12),
     "bun": Style(0.30, back=1.0, volume=0.15, frizz=0.35, tie="bun", masculine=0.12, share=0.8),
 }
@@ -136,6 +142,7 @@ def natural_style(look: Look) -> Style:
         clump=0.55 + 0.3 * look.wave,
         frizz=0.25 + 0.4 * look.wave,
         layers=0.25,
+        stand=0.5 * float(smoothstep(0.03, 0.005, np.array(length))) + 0.5 * look.wave**3,
     )
 
 

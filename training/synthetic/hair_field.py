@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far it is to the skin: a coarse grid of signed distances to head and shoulders that keeps hair outside."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation, map_coordinates
+from scipy.spatial import KDTree
+
+from training.synthetic.hair_roots import unit
+
+_LOW = np.array([-0.26, -0.40, -0.24])
+_HIGH = np.array([0.26, 0.17, 0.20])
+_CELL = 0.007
+_FAR = 0.030  # metres: distances are kept up to here
+_SPINE = np.array([[0.0, 0.03, -0.03], [0.0, -0.14, -0.05], [0.0, -0.30, -0.05], [0.0, -0.45, -0.03]])
+_SHOULDERS = np.array([[-0.17, -0.30, -0.05], [0.17, -0.30, -0.05]])
+
+
+class Skin:
+    """Signed distances to oriented points, positive outside."""
+
+    def __init__(self, points: NDArray, normals: NDArray, body: NDArray) -> None:
+        """Measure the distances.
+
+        Args:
+            points: [n, 3] on the head, close together.
+            normals: [n, 3] unit, outwards.
+            body: [m, 3] points of neck and shoulders; which side is out is guessed from where the bones are.
+        """
+        if len(body):
+            points = np.concatenate([points, body])
+            normals = np.concatenate([normals, _body_normals(body)])
+        shape = np.ceil((_HIGH - _LOW) / _CELL).astype(int) + 1
+        cells = np.rint((points - _LOW) / _CELL).astype(int)
+        cells = cells[((cells >= 0) & (cells < shape)).all(1)]
+        near = np.zeros(shape, bool)
+        near[tuple(cells.T)] = True
+        # Points of the body are up to 4 cm apart, so that a ball of this radius leaves no hole between them.
+        near = np.asarray(binary_dilation(near, iterations=int(np.ceil(1.4 * _FAR / _CELL)) + 1))
+        centres = _LOW + _CELL * np.argwhere(near)
+        distance, nearest = KDTree(points).query(centres, k=4, distance_upper_bound=3 * _FAR)
+        known = np.isfinite(distance)
+        nearest = np.where(known, nearest, 0)
+        weights = np.where(known, 1 / (distance + 1e-3) ** 2, 0.0)
+        heights = ((centres[:, None] - points[nearest]) * normals[nearest]).sum(-1)
+        total = weights.sum(1)
+        height = (weights * heights).sum(1) / np.maximum(total, 1e-9)
+        field = np.full(shape, _FAR)
+        field[near] = np.where(total > 0, np.clip(height, -_FAR, _FAR), _FAR)
+        grid = _LOW + _CELL * np.stack(np.indices(tuple(shape.tolist())), -1)
+        deep = (((grid - [0.0, 0.01, -0.01]) / [0.055, 0.085, 0.075]) ** 2).sum(-1) < 1
+        field[deep & ~near] = -_FAR
+        self._fields = np.stack([field, *np.gradient(field, _CELL)]).astype(np.float32)
+
+    def at(self, points: NDArray) -> tuple[NDArray, NDArray]:
+        """Distances [...], metres, clipped to 3 cm, and unit directions [..., 3] away from the skin."""
+        place = ((points.reshape(-1, 3) - _LOW) / _CELL).T
+        values = [map_coordinates(field, place, order=1, mode="nearest", output=np.float32) for field in self._fields]
+        distance = values[0].reshape(points.shape[:-1]).astype(float)
+        return distance, unit(np.stack(values[1:], -1).reshape(points.shape).astype(float))
+
+    def push_out(self, points: NDArray, clearance: NDArray | float) -> NDArray:
+        """Points [..., 3] moved away from the skin until they are ``clearance`` metres off."""
+        distance, away = self.at(points)
+        return points + away * np.maximum(clearance - distance, 0.0)[..., None]
+
+
+def _body_normals(body: NDArray) -> NDArray:
+    """Normals of scattered points [m, 3]: across the plane through their neighbours, away from the bones."""
+    nearest = KDTree(body).query(body, k=min(9, len(body)))[1]
+    spread = body[nearest] - body[nearest].mean(1, keepdims=True)
+    normals = np.linalg.eigh(np.einsum("mki,mkj->mij", spread, spread))[1][:, :, 0]
+    bones = [*pairwise(_SPINE), (_SHOULDERS[0], _SHOULDERS[1])]
+    candidates = np.stack([_on_segment(body, start, end) for start, end in bones])
+    offsets = body - candidates
+    closest = np.linalg.norm(offsets, axis=-1).argmin(0)
+    outwards = offsets[closest, np.arange(len(body))]
+    return normals * np.where((normals * outwards).sum(1, keepdims=True) < 0, -1.0, 1.0)
+
+
+def _on_segment(points: NDArray, start: NDArray, end: NDArray) -> NDArray:
+    along = end - start
+    t = np.clip((points - start) @ along / (along @ along), 0.0, 1.0)
+    return start + t[:, None] * along
