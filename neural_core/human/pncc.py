@@ -19,8 +19,6 @@ from ..ops.rasterize import interpolate, rasterize
 from ..records import HEAD_TO_MODEL
 from .model import FaceModel
 
-_BEFORE_EARS = 0.012
-"""The face is what lies before this plane of the mean head, z in metres."""
 
 
 def pncc(
@@ -53,8 +51,11 @@ def frontal_camera() -> Camera:
 
 
 def face_triangles(model: FaceModel) -> NDArray[np.bool_]:
-    """Return which triangles [F] of the model are its face: the skin before the ears."""
-    return model.parts["skin"] & (model.v_template[model.faces, 2] > _BEFORE_EARS).all(1)
+    """Return which triangles [F] of the model are its face: the skin before the ears and above the throat."""
+    _, y, z = np.moveaxis(model.v_template[model.faces].mean(1), -1, 0)
+    before_ears = z > 0.012 - 0.4 * np.maximum(y - 0.05, 0)  # metres on the mean head
+    throat = (y < -0.10) & (z < 0.05)
+    return model.parts["skin"] & before_ears & ~throat
 
 
 def coordinate_code(model: FaceModel, mask: Bool[np.ndarray, " f"]) -> Float[Tensor, "k 3 3"]:

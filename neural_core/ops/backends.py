@@ -140,7 +140,7 @@ def _compile(source: Path, finished: Path) -> None:
                 is_python_module=False,
                 with_cuda=False,
             )
-        os.replace(Path(folder) / f"{name}{finished.suffix}", finished)
+        (Path(folder) / f"{name}{finished.suffix}").replace(finished)
 
 
 @contextlib.contextmanager

@@ -79,7 +79,7 @@ def develop(sight: Sight, lights: Lights, setting: Setting) -> Picture:
 
 
 def _exposed(shaded: _Array, covered: NDArray[np.bool_], setting: Setting) -> NDArray[np.uint8]:
-    """sRGB pictures [h, w, 4] of samples of radiance: averaged, exposed, over the backdrop if there is one."""
+    """Pictures [h, w, 4] in sRGB of samples of radiance: averaged, exposed, over the backdrop if there is one."""
     size = len(covered) // SAMPLES
     cells = (size, SAMPLES, size, SAMPLES)
     share = covered.reshape(cells).mean((1, 3), dtype=np.float32)[..., None]

@@ -174,7 +174,7 @@ def ribbons(
     vertices = np.stack([points - across, points + across], 2).reshape(-1, 3)
     count, length = radii.shape
     start = 2 * (np.arange(count)[:, None] * length + np.arange(length - 1))[..., None]
-    faces = np.stack([start + [0, 1, 2], start + [2, 1, 3]], 2)
+    faces = np.stack([start + corners for corners in ([0, 1, 2], [2, 1, 3])], 2)
     return vertices, faces.reshape(-1, 3).astype(np.int32)
 
 
