@@ -13,6 +13,7 @@ from scipy.spatial import KDTree
 
 from neural_core.human.model import FaceModel
 from training.synthetic import regions
+from training.synthetic.figure import Material
 from training.synthetic.looks import Look
 
 _BOX = np.array([[0.636, 0.142], [0.998, 0.825]])  # corners of the head's island in anny's UV chart
@@ -51,6 +52,10 @@ class SkinChart:
         self._bag = bump(places, (0.029, -0.017, 0.074), (0.014, 0.005, 0.02))
         self._contour = bump(places, (0.062, -0.055, 0.035), (0.02, 0.03, 0.03))
         self._beard = regions.beard(places) * (1 - self._lips)
+
+    def material(self, look: Look) -> Material:
+        """The skin of a person with this look."""
+        return Material("skin", look.skin, self.paint(look))
 
     def paint(self, look: Look) -> NDArray[np.float32]:
         """Skin texture [rows, columns, 3], linear RGB, first row at the top."""
