@@ -13,7 +13,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from training.synthetic.shaders import fibre_material, material_of
 
 if TYPE_CHECKING:
     from training.synthetic.people import View
+    from training.synthetic.sight import Sight
 
 # Head space (+Y up, +Z out of the face) to Blender's (+Z up, face towards -Y).
 _TO_BLENDER = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])
@@ -73,6 +74,10 @@ class Studio:
             bpy.ops.render.render()
             colour, depth = self._read("colour"), self._read("depth")[..., 0]
         return develop(colour, _along_rays(depth, view), setting)
+
+    def photographs(self, figure: Figure, sights: Sequence[Sight], setting: Setting) -> list[Picture]:
+        """The pictures that some cameras take at the same instant; of a sight only the camera is asked for."""
+        return [self.photograph(figure, sight.view, setting) for sight in sights]
 
     def _seat(self, figure: Figure) -> None:
         """Put the figure on the stage; if the one that sits there differs only in its pose, move it."""
