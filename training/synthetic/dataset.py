@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -24,7 +23,7 @@ from neural_core.human.model import FaceModel
 from neural_core.media import write_png
 from training.data.folders import image_name, record_file
 from training.synthetic.figure import Attire, Figure, Pose
-from training.synthetic.labels import LICENCE, frame_labels, record
+from training.synthetic.labels import LICENCE, record, take_labels
 from training.synthetic.lighting import Setting
 from training.synthetic.people import Person, sample_person
 from training.synthetic.picture import Picture
@@ -100,12 +99,13 @@ def _render_person(
     for take in person.takes:
         figure = sitter.figure(take.pose)
         sights = [see(figure, view, job.plan.size) for view in take.views]
-        for sight, picture in zip(sights, photographer.photographs(figure, sights, take.setting), strict=True):
+        pictures = photographer.photographs(figure, sights, take.setting)
+        frames += take_labels(atelier.model, figure, take, sights, pictures)
+        for picture in pictures:
             name = image_name(person.index, len(names))
             make_folder((job.out / name).parent)
             write_png(job.out / name, picture.rgba if take.setting.backdrop is None else picture.rgb, made_by)
             names.append(name)
-            frames.append(frame_labels(atelier.model, figure, take, sight, picture))
             tell(person.index)
     plan = job.plan
     source = {"seed": job.seed, "variety": plan.variety, "framing": plan.framing, "expressions": plan.expressions}
@@ -152,7 +152,8 @@ def worker_main(photographer_of: Callable[[Job], Photographer]) -> int:
 
 def _end_with_parent() -> None:
     """End at once when whoever started us is gone, however it ended: its end of the pipe is closed then."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):
+        pass
     os._exit(1)
 
 

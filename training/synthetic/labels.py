@@ -11,12 +11,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from neural_core.cameras import Camera
+from neural_core.human.driver import driver
 from neural_core.human.model import FaceModel
-from neural_core.records import HEAD_TO_MODEL, Record
+from neural_core.human.pncc import pncc
+from neural_core.records import Record
 from training.synthetic.figure import Figure
-from training.synthetic.people import Person, Take, View
+from training.synthetic.people import Person, Take
 from training.synthetic.picture import Picture
 from training.synthetic.sight import Sight, visible
 
@@ -35,58 +39,63 @@ class FrameLabels:
     landmarks_478: NDArray[np.float32]
     points_68: NDArray[np.float32]
     points_478: NDArray[np.float32]
+    visible: NDArray[np.bool_]
     depth: NDArray[np.float16]
     alpha: NDArray[np.uint8]
     regions: NDArray[np.uint8]
-    visible: NDArray[np.bool_]
-    time: NDArray[np.float32]
-    clip: NDArray[np.int32]
-    close_up: NDArray[np.bool_]
+    pncc: NDArray[np.uint8]
+    driver: NDArray[np.uint8]
+    time: np.float32
+    clip: np.int32
+    close_up: np.bool_
 
 
-def frame_labels(model: FaceModel, figure: Figure, take: Take, sight: Sight, picture: Picture) -> FrameLabels:
-    """What is known of one picture.
+def take_labels(
+    model: FaceModel, figure: Figure, take: Take, sights: Sequence[Sight], pictures: Sequence[Picture]
+) -> list[FrameLabels]:
+    """What is known of the pictures of a moment.
 
     Args:
         model: The face model, for its landmarks.
         figure: The person as posed for the take.
         take: The moment.
-        sight: What one of the take's cameras sees of the figure.
-        picture: What the renderer made of them.
+        sights: What each of the take's cameras sees of the figure.
+        pictures: What the renderer made of them.
     """
-    view = sight.view
     landmarks = {which: model.landmarks(figure.vertices, which) for which in ("68", "478")}
-    return FrameLabels(
-        cameras=view.label(),
-        actions=take.pose.actions.astype(np.float32),
-        joints=take.pose.joints.astype(np.float32),
-        gaze=figure.gaze.astype(np.float32),
-        landmarks_68=landmarks["68"],
-        landmarks_478=landmarks["478"],
-        points_68=view.project(landmarks["68"]).astype(np.float32),
-        points_478=view.project(landmarks["478"]).astype(np.float32),
-        depth=picture.depth.astype(np.float16),
-        alpha=picture.rgba[..., 3],
-        regions=sight.regions,
-        visible=visible(figure, view, landmarks["478"]),
-        time=np.float32(take.time),
-        clip=np.int32(take.clip),
-        close_up=np.bool_(view.close_up),
-    )
+    vertices = torch.from_numpy(figure.vertices).float()[None]
+    size = len(pictures[0].depth)
+    cameras = [Camera.from_label(torch.from_numpy(sight.view.label())[None]) for sight in sights]
+    code = _pixels(pncc(model, vertices, size=size))
+    return [
+        FrameLabels(
+            cameras=sight.view.label(),
+            actions=take.pose.actions.astype(np.float32),
+            joints=take.pose.joints.astype(np.float32),
+            gaze=figure.gaze.astype(np.float32),
+            landmarks_68=landmarks["68"],
+            landmarks_478=landmarks["478"],
+            points_68=sight.view.project(landmarks["68"]).astype(np.float32),
+            points_478=sight.view.project(landmarks["478"]).astype(np.float32),
+            visible=visible(figure, sight.view, landmarks["478"]),
+            depth=picture.depth.astype(np.float16),
+            alpha=picture.rgba[..., 3],
+            regions=sight.regions,
+            pncc=code,
+            driver=_pixels(
+                driver(model, vertices, Camera.from_label(torch.from_numpy(sight.view.label())[None]), size)
+            ),
+            time=np.float32(take.time),
+            clip=np.int32(take.clip),
+            close_up=np.bool_(sight.view.close_up),
+        )
+        for sight, camera, picture in zip(sights, cameras, pictures, strict=True)
+    ]
 
 
-def ray_depth(planar: NDArray, view: View) -> NDArray[np.float32]:
-    """Depth along the ray in model units from depth along the camera's axis in metres; 0 where there is nothing.
-
-    Args:
-        planar: [h, w] metres along the axis of the camera, huge where nothing was hit.
-        view: The camera.
-    """
-    height, width = planar.shape
-    x = ((np.arange(width) + 0.5) / width - view.intrinsics[0, 2]) / view.intrinsics[0, 0]
-    y = ((np.arange(height) + 0.5) / height - view.intrinsics[1, 2]) / view.intrinsics[1, 1]
-    slant = np.sqrt(1 + x[None, :] ** 2 + y[:, None] ** 2)
-    return np.where(planar < 1e3, planar * slant * HEAD_TO_MODEL, 0.0).astype(np.float32)
+def _pixels(picture: torch.Tensor) -> NDArray[np.uint8]:
+    """[h, w, 3] of 0..255 from [1, 3, h, w] of 0..1."""
+    return (picture[0].movedim(0, -1) * 255).round().to(torch.uint8).numpy()
 
 
 def record(
@@ -115,12 +124,5 @@ def record(
         z=person.code,
         background=background,
         source=said,
-        **_EMPTY,
         **stacked,
     )
-
-
-_EMPTY: dict[str, NDArray] = {
-    "pncc": np.zeros((0, 0, 0, 3), np.uint8),
-    "driver": np.zeros((0, 0, 0, 3), np.uint8),
-}
