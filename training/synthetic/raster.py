@@ -10,7 +10,7 @@ Surfaces are lit by parallel lights with wrap-around for skin, strands as in Kaj
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +20,7 @@ from neural_core.records import HEAD_TO_MODEL
 from training.synthetic.figure import Fibres, Figure, Part
 from training.synthetic.lighting import Setting
 from training.synthetic.picture import Picture
-from training.synthetic.shadows import Light, Lights, light
+from training.synthetic.shadows import Lights, ParallelLights, light
 from training.synthetic.sight import SAMPLES, Sight, camera_rays, see, strand_directions
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class _Samples:
     """[n, 3] how far light reaches round, in each colour."""
     strand: NDArray[np.bool_]
     """[n]."""
+
+    def only(self, here: NDArray[np.bool_]) -> _Samples:
+        """Some of the samples."""
+        return _Samples(*(getattr(self, field.name)[here] for field in fields(self)))
 
 
 def photograph(figure: Figure, view: View, setting: Setting, size: int) -> Picture:
@@ -186,59 +190,72 @@ def _fibre_colour(fibres: Fibres, local: NDArray, barycentric: _Array) -> _Array
 def _shade(samples: _Samples, lights: Lights) -> _Array:
     """Radiance [n, 3] towards the eye."""
     radiance = np.zeros_like(samples.colour)
-    for source in lights.lamps:
-        arrives = _arrives(samples, source)[:, None] * source.irradiance
-        radiance += arrives * _reflected(samples, source)
-    return radiance + _sky(samples, lights)
+    for here, shade in ((~samples.strand, _shade_surface), (samples.strand, _shade_strands)):
+        if here.any():
+            radiance[here] = shade(samples.only(here), lights)
+    return radiance
 
 
-def _arrives(samples: _Samples, source: Light) -> _Array:
-    """Share [n] of a light that is not blocked."""
-    lifted = samples.place + _BIAS * np.where(samples.strand[:, None], source.towards, samples.direction)
-    behind = source.behind(lifted)
-    through_hair = np.exp(-np.maximum(behind, 0) / _HAIR_FADE)
-    return np.where(samples.strand, through_hair, 1 - np.clip(behind / _EDGE, 0, 1)).astype(np.float32)
+def _shade_surface(samples: _Samples, lights: Lights) -> _Array:
+    lifted = samples.place + _BIAS * samples.direction
+    lamps = lights.lamps
+    cosine = lamps.towards @ samples.direction.T
+    arrives = 1 - np.clip(lamps.behind(lifted) / _EDGE, 0, 1)
+    radiance = np.empty_like(samples.colour)
+    for channel in range(3):
+        wrap = samples.wrap[:, channel]
+        lit = lamps.irradiance[:, channel] @ (arrives * np.maximum(cosine + wrap, 0))
+        radiance[:, channel] = lit / (1 + wrap) ** 2 / np.pi * samples.colour[:, channel]
+
+    # Blinn's lobe, normalised, as wide as roughness and the size of the light make it; Schlick's reflectance.
+    halfway = _halfway(samples, lamps)
+    power = 2 / (np.maximum(samples.roughness**2, 0.02) + 0.5 * lamps.spread[:, None]) ** 2
+    lobe = np.maximum((halfway * samples.direction).sum(-1), 0) ** power * (power + 8) / (8 * np.pi)
+    fresnel = _schlick(samples.reflectance, (halfway * samples.towards_eye).sum(-1))
+    radiance += (arrives * lobe * fresnel * np.maximum(cosine, 0)).T @ lamps.irradiance
+
+    weight = np.maximum(lights.sky.towards @ samples.direction.T, 0)
+    open_sky = (weight * (1 - np.clip(lights.sky.behind(lifted) / _EDGE, 0, 1))).sum(0) / weight.sum(0)
+    gloss = _schlick(samples.reflectance, (samples.direction * samples.towards_eye).sum(1)) * (1 - samples.roughness)
+    return radiance + _sky(samples.colour, open_sky, gloss) * lights.sky_colour
 
 
-def _reflected(samples: _Samples, source: Light) -> _Array:
-    """What samples [n, 3] send to the eye of a unit of irradiance on a surface that faces the light."""
-    cosine = samples.direction @ source.towards
-    halfway = _unit(samples.towards_eye + source.towards)
-    # Blinn's lobe, normalised, as wide as roughness and the size of the light make it.
-    width = np.maximum(samples.roughness**2, 0.02) + 0.5 * source.spread
-    power = 2 / width**2
-    facing = (samples.direction * halfway).sum(1)
+def _shade_strands(samples: _Samples, lights: Lights) -> _Array:
+    lamps = lights.lamps
+    arrives = np.exp(-np.maximum(lamps.behind(samples.place) - _BIAS, 0) / _HAIR_FADE)
+    # Light from the side of the eye is seen better than light from behind; highlights run across the strands.
+    arrives *= 0.5 + 0.5 * lamps.towards @ samples.towards_eye.T
+    sine = _sine(lamps.towards @ samples.direction.T)
+    sine_half = _sine((_halfway(samples, lamps) * samples.direction).sum(-1))
+    body = (arrives * (sine / np.pi + 0.22 * sine_half**14)).T @ lamps.irradiance
+    shine = (arrives * 0.035 * sine_half**60).T @ lamps.irradiance
 
-    diffuse = np.maximum((cosine[:, None] + samples.wrap) / (1 + samples.wrap) ** 2, 0) * samples.colour / np.pi
-    lobe = np.maximum(facing, 0) ** power * (power + 8) / (8 * np.pi) * np.maximum(cosine, 0)
-    fresnel = (
-        samples.reflectance + (1 - samples.reflectance) * (1 - np.clip((halfway * source.towards).sum(1), 0, 1)) ** 5
-    )
-    surface = diffuse + (lobe * fresnel)[:, None]
-
-    # Strands: light from the side of the eye is seen better than light from behind, highlights run across.
-    sine, sine_half = np.sqrt(np.maximum(1 - cosine**2, 0)), np.sqrt(np.maximum(1 - facing**2, 0))
-    frontal = 0.5 + 0.5 * samples.towards_eye @ source.towards
-    body = (sine * (0.25 + 0.75 * frontal))[:, None] * samples.colour / np.pi
-    shine = (0.035 * sine_half**60)[:, None] + 0.22 * (sine_half**14)[:, None] * samples.colour
-    return np.where(samples.strand[:, None], body + shine * frontal[:, None], surface)
+    weight = _sine(lights.sky.towards @ samples.direction.T)
+    fade = np.exp(-np.maximum(lights.sky.behind(samples.place) - _BIAS, 0) / _HAIR_FADE)
+    open_sky = (weight * fade).sum(0) / weight.sum(0)
+    return body * samples.colour + shine + _sky(samples.colour, open_sky, np.zeros_like(open_sky)) * lights.sky_colour
 
 
-def _sky(samples: _Samples, lights: Lights) -> _Array:
-    """Radiance [n, 3] from the light of all around, less where folds and hair keep it off."""
-    arrived, possible = np.zeros(len(samples.place), np.float32), np.full(len(samples.place), 1e-6, np.float32)
-    for source in lights.sky:
-        cosine = samples.direction @ source.towards
-        weight = np.where(samples.strand, np.sqrt(np.maximum(1 - cosine**2, 0)), np.maximum(cosine, 0))
-        arrived += weight * _arrives(samples, source)
-        possible += weight
-    openness = (arrived / possible)[:, None]
-    returned = 1 - _INTERREFLECTION * samples.colour * (1 - openness)
-    grazing = 1 - np.clip((samples.direction * samples.towards_eye).sum(1), 0, 1)
-    gloss = (1 - samples.roughness) * (samples.reflectance + (1 - samples.reflectance) * grazing**5)
-    gloss = np.where(samples.strand, 0.0, gloss)[:, None]
-    return (samples.colour * openness / returned + gloss * openness) * lights.sky_colour
+def _sky(colour: _Array, open_sky: _Array, gloss: _Array) -> _Array:
+    """Radiance [n, 3] under a sky of radiance 1; what a fold hides from it sees the fold's other side instead."""
+    returned = 1 - _INTERREFLECTION * colour * (1 - open_sky)[:, None]
+    return colour * open_sky[:, None] / returned + (gloss * open_sky)[:, None]
+
+
+def _halfway(samples: _Samples, lights: ParallelLights) -> _Array:
+    return _unit(samples.towards_eye + lights.towards[:, None])
+
+
+def _schlick(reflectance: _Array, cosine: _Array) -> _Array:
+    miss = 1 - np.clip(cosine, 0, 1)
+    square = miss * miss
+    return reflectance + (1 - reflectance) * square * square * miss
+
+
+def _sine(cosine: _Array) -> _Array:
+    return np.sqrt(np.maximum(1 - cosine * cosine, 0))
 
 
 def _unit(vectors: NDArray) -> _Array:
-    return (vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)).astype(np.float32)
+    length = np.sqrt(np.einsum("...k,...k->...", vectors, vectors))[..., None]
+    return (vectors / (length + 1e-12)).astype(np.float32)

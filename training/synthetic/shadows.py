@@ -8,15 +8,14 @@ once: light fades with the way that it goes behind the first strand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from neural_core.ops.rasterize import rasterize
-from training.synthetic.figure import Figure
+from training.synthetic.figure import Fibres, Figure
 from training.synthetic.lighting import Lamp, Setting
 from training.synthetic.sight import CLEAR, Meshes, ribbons
 
@@ -24,74 +23,77 @@ _CENTRE = np.array([0.0, -0.06, 0.0])  # of the cube that casts and receives sha
 _REACH = 0.30  # metres from its centre to its sides
 _LAMP_MAP, _SKY_MAP = 192, 96  # pixels
 _LAMP_SPREAD = 2  # parallel lights along a side of a lamp
-_SKY_LIGHTS = 20
-_EVERY = 4  # strands that cast shadows: so much fewer, so much thicker
+_SKY_LIGHTS = 16
+_EVERY = 5  # of so many strands one casts shadows, so much thicker; of its points every second one
 
 
 @dataclass(frozen=True)
-class Light:
-    """Parallel light, and what it meets first."""
+class ParallelLights:
+    """n parallel lights, and what each of them meets first."""
 
     towards: NDArray[np.float32]
-    """[3] unit vector to where it comes from."""
+    """[n, 3] unit vectors to where they come from."""
     irradiance: NDArray[np.float32]
-    """[3] on a surface that faces it; for the sky, pi times its radiance if there were no other light."""
-    spread: float
-    """Half the angle from which it seems to come, radians: how far highlights are blurred."""
+    """[n, 3] on a surface that faces the light."""
+    spread: NDArray[np.float32]
+    """[n] half the angle from which it seems to come, radians: how far highlights are blurred."""
     axes: NDArray[np.float32]
-    """[3, 3] rows: right, down and away, in the map."""
+    """[n, 3, 3] rows: right, down and away, in the maps."""
     first: NDArray[np.float32]
-    """[k, k] how far away the first thing is, metres from the centre plane; infinite where nothing is."""
+    """[n, k, k] how far away the first thing is, metres from the centre; infinite where nothing is."""
 
     def behind(self, places: NDArray[np.float32]) -> NDArray[np.float32]:
-        """How far places [n, 3] lie behind the first thing that the light meets, metres; negative before it."""
-        right, down, away = self.axes @ (places - _CENTRE.astype(np.float32)).T
-        size = len(self.first)
-        scale = size / (2 * _REACH)
+        """How far places [m, 3] lie behind the first thing that each light meets [n, m], metres; negative before it."""
+        count, size, _ = self.first.shape
+        scale = np.float32(size / (2 * _REACH))
+        local = self.axes.reshape(-1, 3) @ (places - _CENTRE.astype(np.float32)).T
+        right, down, away = local.reshape(count, 3, -1).transpose(1, 0, 2)
         # The pixels of a map are far larger than a picture's; a dither makes their steps grain, which samples average.
-        grain = (np.arange(len(places)) * 0.618034) % 1.0 - 0.5, (np.arange(len(places)) * 0.754878) % 1.0 - 0.5
-        column = np.clip(((right + _REACH) * scale + grain[0]).astype(np.int32), 0, size - 1)
-        row = np.clip(((down + _REACH) * scale + grain[1]).astype(np.int32), 0, size - 1)
-        return away - self.first[row, column]
+        grain = np.arange(len(places))[None] * np.array([[0.6180340], [0.7548777]]) % 1.0 + (size / 2 - 0.5)
+        column, row = (right * scale + grain[0].astype(np.float32), down * scale + grain[1].astype(np.float32))
+        pixel = np.clip(row, 0, size - 1).astype(np.int32) * size + np.clip(column, 0, size - 1).astype(np.int32)
+        return away - np.take_along_axis(self.first.reshape(count, -1), pixel, 1)
 
 
 @dataclass(frozen=True)
 class Lights:
     """All the light of a setting on a figure."""
 
-    lamps: tuple[Light, ...]
-    sky: tuple[Light, ...]
+    lamps: ParallelLights
+    sky: ParallelLights
+    """Of irradiance 1 each."""
     sky_colour: NDArray[np.float32]
     """[3] radiance."""
 
 
 def light(figure: Figure, setting: Setting) -> Lights:
     """Light a figure."""
-    casters = [(part.vertices, part.faces) for part in figure.parts if part.material.kind not in CLEAR]
-    lamps = [
-        _parallel(
-            figure, casters, place, irradiance, lamp.width / (2 * _LAMP_SPREAD * np.linalg.norm(lamp.place)), _LAMP_MAP
-        )
-        for lamp in setting.lamps
-        for place, irradiance in _spread(lamp)
+    solids = Meshes.joined([(part.vertices, part.faces) for part in figure.parts if part.material.kind not in CLEAR])
+    fibres = [
+        replace(strands, points=strands.points[::_EVERY, ::2], radii=strands.radii[::_EVERY, ::2] * _EVERY)
+        for strands in figure.fibres
     ]
-    sky = [
-        _parallel(figure, casters, direction, np.pi * setting.sky, 0.0, _SKY_MAP)
-        for direction in _all_round(_SKY_LIGHTS)
+    spread = [(lamp, place) for lamp in setting.lamps for place in _spread(lamp)]
+    irradiance = [
+        # Blender's area light of P watts has the radiance P / (pi area), and so the irradiance P / (pi distance^2).
+        lamp.power * lamp.colour / (np.pi * (lamp.place @ lamp.place)) / _LAMP_SPREAD**2
+        for lamp, _ in spread
     ]
-    return Lights(tuple(lamps), tuple(sky), setting.sky.astype(np.float32))
+    widths = [lamp.width / (2 * _LAMP_SPREAD * np.sqrt(lamp.place @ lamp.place)) for lamp, _ in spread]
+    lamps = _parallel(solids, fibres, [place for _, place in spread], irradiance, widths, _LAMP_MAP)
+    everywhere = list(_all_round(_SKY_LIGHTS))
+    sky = _parallel(solids, fibres, everywhere, [np.ones(3)] * _SKY_LIGHTS, [0.0] * _SKY_LIGHTS, _SKY_MAP)
+    return Lights(lamps, sky, setting.sky.astype(np.float32))
 
 
-def _spread(lamp: Lamp) -> list[tuple[NDArray, NDArray]]:
-    """Places over a square lamp that looks at the head, and the irradiance that each of them makes there."""
+def _spread(lamp: Lamp) -> list[NDArray]:
+    """Places over a square lamp that looks at the head."""
     away = lamp.place / np.linalg.norm(lamp.place)
-    right = np.cross([0.0, 1.0, 0.0], away)
+    right = np.cross([0.0, 1.0, 0.0] if abs(away[1]) < 0.95 else [1.0, 0.0, 0.0], away)
     right /= np.linalg.norm(right)
     up = np.cross(away, right)
     steps = ((np.arange(_LAMP_SPREAD) + 0.5) / _LAMP_SPREAD - 0.5) * lamp.width
-    # Blender's area light of P watts has the radiance P / (pi area) and so the irradiance P / (pi distance^2).
-    irradiance = lamp.power * lamp.colour / (np.pi * (lamp.place @ lamp.place)) / _LAMP_SPREAD**2
-    return [(lamp.place + a * right + b * up, irradiance) for a in steps for b in steps]
+    return [lamp.place + a * right + b * up for a in steps for b in steps]
 
 
 def _all_round(count: int) -> NDArray[np.float64]:
@@ -103,22 +105,29 @@ def _all_round(count: int) -> NDArray[np.float64]:
 
 
 def _parallel(
-    figure: Figure,
-    casters: Sequence[tuple[NDArray, NDArray]],
-    place: NDArray,
-    irradiance: NDArray,
-    spread: float,
+    solids: Meshes,
+    fibres: list[Fibres],
+    places: list[NDArray],
+    irradiance: list[NDArray],
+    spread: list[float],
     size: int,
-) -> Light:
-    towards = place / np.linalg.norm(place)
-    right = np.cross([0.0, 1.0, 0.0] if abs(towards[1]) < 0.95 else [1.0, 0.0, 0.0], towards)
-    right /= np.linalg.norm(right)
-    axes = np.stack([right, np.cross(right, towards), -towards])
-    strands = [ribbons(fibres, towards, every=_EVERY, parallel=True) for fibres in figure.fibres]
-    meshes = Meshes.joined([*casters, *strands])
-    in_map = (meshes.vertices - _CENTRE) @ axes.T / np.array([_REACH, _REACH, 1.0])
-    seen = rasterize(torch.from_numpy(in_map)[None], torch.from_numpy(meshes.faces), size)
-    first = torch.where(seen.covered, seen.depth, torch.inf)[0].numpy()
-    return Light(
-        towards.astype(np.float32), irradiance.astype(np.float32), float(spread), axes.astype(np.float32), first
+) -> ParallelLights:
+    axes, first = [], []
+    for place in places:
+        towards = place / np.linalg.norm(place)
+        right = np.cross([0.0, 1.0, 0.0] if abs(towards[1]) < 0.95 else [1.0, 0.0, 0.0], towards)
+        right /= np.linalg.norm(right)
+        axes.append(np.stack([right, np.cross(right, towards), -towards]))
+        bands = [ribbons(strands, towards, parallel=True) for strands in fibres]
+        meshes = Meshes.joined([(solids.vertices, solids.faces), *bands])
+        in_map = (meshes.vertices - _CENTRE) @ (axes[-1] / [[_REACH], [_REACH], [1.0]]).T
+        seen = rasterize(torch.from_numpy(in_map)[None], torch.from_numpy(meshes.faces), size)
+        first.append(torch.where(seen.covered, seen.depth, torch.inf)[0].numpy())
+    axes = np.array(axes, np.float32).reshape(-1, 3, 3)
+    return ParallelLights(
+        towards=-axes[:, 2],
+        irradiance=np.array(irradiance, np.float32).reshape(-1, 3),
+        spread=np.array(spread, np.float32),
+        axes=axes,
+        first=np.array(first, np.float32).reshape(-1, size, size),
     )

@@ -156,18 +156,15 @@ def camera_rays(view: View, size: int) -> NDArray[np.float64]:
     return np.stack([*np.meshgrid(x, y), np.ones((size, size))], -1)
 
 
-def ribbons(
-    fibres: Fibres, eye: NDArray, every: int = 1, parallel: bool = False
-) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+def ribbons(fibres: Fibres, eye: NDArray, parallel: bool = False) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     """Strands as bands that face the eye: two vertices for each point of a strand, left and right of it.
 
     Args:
         fibres: n strands of p points.
         eye: [3] where it is looked at from, head space; or the direction towards it.
-        every: Only every so-maniest strand, so much wider: as dense from a distance.
         parallel: Whether ``eye`` is a direction.
     """
-    points, radii = fibres.points[::every], fibres.radii[::every] * every
+    points, radii = fibres.points, fibres.radii
     along = strand_directions(points)
     across = np.cross(along, eye if parallel else eye - points)
     across *= (radii / (np.linalg.norm(across, axis=-1) + 1e-12))[..., None]
