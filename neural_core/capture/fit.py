@@ -183,9 +183,7 @@ def _described(
     """Return what a record keeps of a solution; points [n, 478, 2] in 0..1, scale [2] to picture widths."""
     intrinsics = np.array([[problem.focal, 0, 0.5], [0, problem.focal / scale[1], 0.5], [0, 0, 1]])
     neutral = model.vertices(identity)
-    rows: dict[str, list[NDArray]] = {
-        name: [] for name in FaceFit.__dataclass_fields__ if name not in ("shape", "notes")
-    }
+    rows: dict[str, list[NDArray]] = defaultdict(list)
     for frame, detected in zip(frames, points, strict=True):
         acted = model.vertices(identity, frame.actions)
         rotation, origin = frame.rotation, frame.translation(problem.focal)
@@ -206,7 +204,7 @@ def _described(
         rows["error"].append(np.array(_error(detected * scale, expected * scale)))
         rows["angles"].append(view_angles(rotation, origin))
     arrays = {name: np.stack(values).astype(np.float32) for name, values in rows.items()}
-    return FaceFit(shape=identity.astype(np.float32), **arrays)
+    return FaceFit(shape=identity.astype(np.float32), notes=(), **arrays)
 
 
 def gaze(model: FaceModel, neutral: NDArray, acted: NDArray) -> Array:
