@@ -11,3 +11,10 @@ EG3D_LOGIT = 1e-4  # relative to the largest; logits and R1 gradients
 # A fine sample whose quantile falls on an edge of the cumulative weights may land on either side of it.
 EG3D_DEPTH_OUTLIER = 1e-3
 EG3D_DEPTH_OUTLIER_SHARE = 1e-3
+
+# Rasteriser parity: PyTorch3D works in float32, so a pixel centre within rounding of an edge may change sides; seen: at
+# most 1 of 131072 pixels a view, weights by 8e-6.
+RASTER_EDGE_PIXELS = 3
+RASTER_PLACE = 2e-7  # pictures are 2 wide
+RASTER_WEIGHT = 3e-5
+RASTER_FEATURE = 5e-6  # codes in 0..1, depths up to 11

@@ -34,8 +34,8 @@ OPERATIONS = ("rasterize",)
 
 _SOURCES = Path(__file__).parent / "native"
 # Contraction into fused multiply-adds would round differently from the reference, and break ties differently.
-_FLAGS = ["/O2", "/fp:precise", "/std:c++17"] if os.name == "nt" else ["-O3", "-ffp-contract=off", "-std=c++17"]
-_LINK = [] if os.name == "nt" else ["-pthread"]
+_FLAGS = ("/O2", "/fp:precise", "/std:c++17") if os.name == "nt" else ("-O3", "-ffp-contract=off", "-std=c++17")
+_LINK = () if os.name == "nt" else ("-pthread",)
 
 
 @dataclass(frozen=True)
@@ -130,17 +130,18 @@ def _compile(source: Path, finished: Path) -> None:
             warnings.simplefilter("ignore")  # about compilers that torch has not heard of
             from torch.utils import cpp_extension
 
-            name = f"np_{source.stem}"
             cpp_extension.load(
-                name,
+                f"np_{source.stem}",
                 [str(source)],
-                extra_cflags=_FLAGS,
-                extra_ldflags=_LINK,
+                extra_cflags=list(_FLAGS),
+                extra_ldflags=list(_LINK),
                 build_directory=folder,
                 is_python_module=False,
                 with_cuda=False,
             )
-        (Path(folder) / f"{name}{finished.suffix}").replace(finished)
+        # Torch numbers the file where one of this name was built before in this process.
+        (library,) = Path(folder).glob(f"*{finished.suffix}")
+        library.replace(finished)
 
 
 @contextlib.contextmanager
