@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
-from neural_core.ops import backends, rasterize as module
+from neural_core.ops import backends
+from neural_core.ops import rasterize as module
 from neural_core.ops.rasterize import Fragments, interpolate, rasterize
 
 BACK_ENDS = ["reference", "native"]

@@ -79,7 +79,7 @@ def light(figure: Figure, setting: Setting) -> Lights:
         lamp.power * lamp.colour / (np.pi * (lamp.place @ lamp.place)) / _LAMP_SPREAD**2
         for lamp, _ in spread
     ]
-    widths = [lamp.width / (2 * _LAMP_SPREAD * np.sqrt(lamp.place @ lamp.place)) for lamp, _ in spread]
+    widths = [float(lamp.width / (2 * _LAMP_SPREAD * np.sqrt(lamp.place @ lamp.place))) for lamp, _ in spread]
     lamps = _parallel(solids, fibres, [place for _, place in spread], irradiance, widths, _LAMP_MAP)
     everywhere = list(_all_round(_SKY_LIGHTS))
     sky = _parallel(solids, fibres, everywhere, [np.ones(3)] * _SKY_LIGHTS, [0.0] * _SKY_LIGHTS, _SKY_MAP)
