@@ -115,9 +115,13 @@ class FaceFinder:
         """Return the face around a box [left, top, right, bottom] in pixels, or None if FaceMesh sees none there."""
         side = _AROUND * (box[2:] - box[:2]).max()
         corner = (box[:2] + box[2:]) / 2 - side / 2
-        with quiet():
-            points = _landmarks(self._mesh, window(photo, corner, side, _SQUARE))
+        points = self.landmarks(window(photo, corner, side, _SQUARE))
         return None if points is None else Face(points * side + corner)
+
+    def landmarks(self, picture: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """Return FaceMesh's landmarks [478, 2] in 0..1 of a picture [h, w, 3] that a face fills, or None."""
+        with quiet():
+            return _landmarks(self._mesh, picture)
 
     def follow(self, photo: NDArray[np.uint8], before: Face) -> Face | None:
         """Return the face near where it was a frame ago; the largest one if it is not there; None without any."""

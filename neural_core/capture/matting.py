@@ -48,7 +48,8 @@ class Matter:
         near = self._segment(picture)
         around, _ = cut(photo, crop.inner(np.array([0.5, 0.5]), _WIDER, 0.0), _LOOK)
         wide = _middle(self._segment(around), 1 / _WIDER, size)
-        refined = guided_filter(picture.astype(np.float32) / 255, (near + wide) / 2, max(2, round(_RADIUS * size)))
+        both = ((near + wide) / 2)[..., None]
+        refined = guided_filter(picture / 255, both, max(2, round(_RADIUS * size)))[..., 0]
         sure = np.clip((refined - _SURE) / (1 - 2 * _SURE), 0, 1)
         return np.rint(sure * 255).astype(np.uint8)
 
@@ -59,14 +60,14 @@ class Matter:
         return np.asarray(getattr(found, "segmentation_mask"), np.float32)  # noqa: B009 (made at run time)
 
 
-def guided_filter(guide: NDArray[np.float32], mask: NDArray[np.float32], radius: int) -> NDArray[np.float32]:
-    """Return the mask as a locally linear function of the picture's colour (He, Sun and Tang 2010, section 3.4).
+def guided_filter(guide: NDArray[np.floating], masks: NDArray[np.floating], radius: int) -> NDArray[np.float64]:
+    """Return masks as locally linear functions of the picture's colour (He, Sun and Tang 2010, section 3.4).
 
-    In every window the mask is approximated by a . colour + b; a pixel takes the mean of its windows.
+    In every window a mask is approximated by a . colour + b; a pixel takes the mean of its windows.
 
     Args:
         guide: [h, w, 3] picture, 0..1.
-        mask: [h, w] in 0..1.
+        masks: [h, w, k] in 0..1.
         radius: a window is 2 radius + 1 pixels wide.
     """
     from scipy.ndimage import uniform_filter
@@ -74,12 +75,12 @@ def guided_filter(guide: NDArray[np.float32], mask: NDArray[np.float32], radius:
     def mean(values: NDArray) -> NDArray[np.float64]:
         return uniform_filter(values.astype(np.float64), 2 * radius + 1, mode="nearest", axes=(0, 1))
 
-    colour, level = mean(guide), mean(mask)
+    colour, level = mean(guide), mean(masks)
     spread = mean(guide[..., :, None] * guide[..., None, :]) - colour[..., :, None] * colour[..., None, :]
-    common = mean(guide * mask[..., None]) - colour * level[..., None]
-    slope = np.linalg.solve(spread + _SMOOTH * np.eye(3), common[..., None])[..., 0]
-    offset = level - (slope * colour).sum(-1)
-    return ((mean(slope) * guide).sum(-1) + mean(offset)).astype(np.float32)
+    common = mean(guide[..., :, None] * masks[..., None, :]) - colour[..., :, None] * level[..., None, :]
+    slope = np.linalg.solve(spread + _SMOOTH * np.eye(3), common)
+    offset = level - (colour[..., None, :] @ slope)[..., 0, :]
+    return (guide[..., None, :] @ mean(slope))[..., 0, :] + mean(offset)
 
 
 def _middle(mask: NDArray[np.float32], share: float, size: int) -> NDArray[np.float32]:

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The colours of a part of a picture, learned from the part itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_CLUSTERS = 3
+_SAMPLES = 4000
+_LEAST_SEEDS = 0.002  # share of the picture that must be sure before its colours count
+_NOISE = 0.03  # least deviation of a colour within a cluster, 0..1
+_UNEXPLAINED = 1e-4  # density of a colour that no cluster explains, where a cluster's middle has at most 1
+
+
+@dataclass(frozen=True)
+class Colours:
+    """A mixture of Gaussians of colours; without clusters every colour is equally unlikely."""
+
+    weights: Array
+    """[k], sum 1."""
+    means: Array
+    """[k, c]."""
+    precisions: Array
+    """[k, c, c] inverse covariances."""
+
+    @classmethod
+    def of(cls, colours: Array, seeds: NDArray[np.bool_]) -> Colours:
+        """Return the colours of some pixels: k-means, then a Gaussian for each cluster. Deterministic.
+
+        Args:
+            colours: [h, w, c] as ``opponent`` gives them.
+            seeds: [h, w] which pixels; too few teach nothing.
+        """
+        from scipy.cluster.vq import kmeans2
+
+        if seeds.mean() < _LEAST_SEEDS:
+            return cls(np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0, 0)))
+        samples = colours[seeds]
+        samples = samples[:: max(1, len(samples) // _SAMPLES)]
+        # Dark, middle and bright to start with: no chance is needed.
+        order = np.argsort(samples[:, 0], kind="stable")
+        start = samples[order[((np.arange(_CLUSTERS) + 0.5) / _CLUSTERS * len(order)).astype(int)]]
+        labels = kmeans2(samples, start, minit="matrix")[1]
+        clusters = [samples[labels == k] for k in range(_CLUSTERS) if (labels == k).sum() > 8]
+        noise = _NOISE**2 * np.eye(samples.shape[1])
+        return cls(
+            np.array([len(cluster) for cluster in clusters]) / sum(len(cluster) for cluster in clusters),
+            np.stack([cluster.mean(0) for cluster in clusters]),
+            np.stack([np.linalg.inv(np.cov(cluster.T) + noise) for cluster in clusters]),
+        )
+
+    def log_density(self, colours: Array) -> Array:
+        """Return the logarithm of how likely colours [h, w, c] are, [h, w]; up to a common constant."""
+        total = np.full(colours.shape[:2], _UNEXPLAINED)
+        for weight, mean, precision in zip(self.weights, self.means, self.precisions, strict=True):
+            offset = colours - mean
+            distance = ((offset @ precision) * offset).sum(-1)
+            total += weight * np.sqrt(np.linalg.det(precision)) * _NOISE ** len(mean) * np.exp(-distance / 2)
+        return np.log(total)
+
+
+def opponent(picture: NDArray[np.uint8]) -> Array:
+    """Return brightness and two opponent colours [h, w, 3] of a picture; brightness counts half: light varies it."""
+    r, g, b = np.moveaxis(picture.astype(np.float64) / 255, -1, 0)
+    return np.stack([(r + g + b) / 6, r - g, (r + g) / 2 - b], axis=-1)
