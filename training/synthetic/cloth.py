@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cloth as a shell over the torso: a pattern is cut out of the body's surface and held away from it.
 
-A pattern is drawn on the mean person: ``outline`` is positive where cloth is, and is cut along its zero line. The pieces'
+A pattern is drawn on the mean person: ``outline`` is positive where cloth is, cut along its zero line. The pieces'
 vertices are weighted means of the torso's, so a pattern fits everybody and moves with the body.
 """
 

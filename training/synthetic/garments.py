@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from neural_core.human.bust import Torso
 from neural_core.records import CLOTH
-from training.synthetic.cloth import Field, Piece, cut, wear
+from training.synthetic.cloth import Piece, cut, wear
 from training.synthetic.figure import Material, Part, RestPart
 from training.synthetic.looks import Look
 

@@ -32,12 +32,12 @@ _LOWER = (
 # Columns of a strip from the middle to the left: at the edge of the teeth, and at the end of the gum.
 _EDGES = ((9, 26, 11, 10, 25, 18, 17, 16, 20), (18, 9, 10, 11, 12, 13, 14, 15, 16))
 _GUMS = ((1, 0, 2, 3, 4, 5, 6, 7, 8), (1, 0, 2, 3, 4, 5, 6, 7, 8))
-_LENGTHENED = (0.0012, 0.0006)  # metres that the edges stand over the strip's
+_LENGTHENED = (0.0030, 0.0006)  # metres that the edges stand over the strip's
 _BEHIND = (0.0016, 0.0040)  # metres that the fronts lie behind the strip: the upper teeth bite before the lower
 _ROWS, _AROUND = 7, 14
 _ALONG = 113
 
-_TOOTH = Material("tooth", np.array([0.70, 0.64, 0.53]), roughness=0.18)
+_TOOTH = Material("tooth", np.array([0.82, 0.76, 0.64]), roughness=0.18)
 _GUM = Material("gum", np.array([0.42, 0.13, 0.12]), roughness=0.3)
 
 
