@@ -56,7 +56,7 @@ EXPRESSIONS: dict[str, dict[str, Range]] = {
     "puffed": {"cheekPuff": (0.5, 1), "mouthPress": (0.1, 0.4), "mouthPucker": (0, 0.3)},
     "yawn": {"jawOpen": (0.7, 1), "eyeBlink": (0.4, 0.9), "eyeSquint": (0, 0.4), "browInnerUp": (0, 0.5)},
     "tongue": {"tongueOut": (0.5, 1), "jawOpen": (0.3, 0.6), "mouthLowerDown": (0, 0.3), "mouthSmile": (0, 0.3)},
-    "chew": {"jawOpen": (0.2, 0.5), "mouthClose": (0.2, 0.5), "mouthPress": (0, 0.2)},
+    "chew": {"jawOpen": (0.3, 0.7), "mouthClose": (0.3, 0.7), "mouthPress": (0, 0.2)},
     "focus": {"browDown": (0.2, 0.7), "eyeSquint": (0.1, 0.6), "mouthPress": (0, 0.3)},
 }
 """Ranges of the actions at full strength; names without Left or Right stand for both sides."""
@@ -79,7 +79,7 @@ _NEUTRAL_SHARE, _SPEECH_SHARE, _MIXED_SHARE = 0.15, 0.25, 0.2
 _CLOSED_SHARE, _WINK_SHARE, _SHRUG_SHARE = 0.05, 0.03, 0.06
 
 # How far the eyeLook actions turn the eyes of the face model at their value 1, radians.
-EYE_SIDEWAYS, EYE_UP, EYE_DOWN = np.radians([20.0, 10.0, 17.0])
+EYE_SIDEWAYS, EYE_UP, EYE_DOWN = np.radians([13.5, 9.0, 10.2])
 _VERGENCE = np.arctan2(0.031, 1.3)  # each eye turns inwards to meet the other at a camera's distance
 
 _INDEX = {name: number for number, name in enumerate(ACTIONS)}
@@ -91,8 +91,7 @@ _OPPOSITE = (
     *((f"eyeLookIn{side}", f"eyeLookOut{side}") for side in ("Left", "Right")),
     *((f"eyeLookUp{side}", f"eyeLookDown{side}") for side in ("Left", "Right")),
 )
-# Pairs that share muscles or room: together at most this much, the weaker one gives way. A name without a side stands
-# for both sides.
+# Pairs that share muscles or room: both together at most this much. A name without a side stands for both sides.
 _RIVALS = (
     *(("mouthPucker", "mouthSmile", 0.9), ("mouthFunnel", "mouthSmile", 0.9), ("mouthPucker", "mouthStretch", 0.9)),
     *(("mouthFunnel", "mouthStretch", 1.0), ("mouthPucker", "mouthFrown", 1.2), ("mouthSmile", "mouthFrown", 0.8)),
@@ -129,13 +128,21 @@ def possible(actions: NDArray) -> NDArray[np.float64]:
     for first, second, limit in _RIVALS:
         for one, other in product(sides(first), sides(second)):
             if {side_of(one), side_of(other)} != {"Left", "Right"}:
-                weaker, stronger = sorted((one, other), key=values.__getitem__)
-                values[weaker] = min(values[weaker], max(0.0, limit - values[stronger]))
+                values[one], values[other] = _settled(values[one], values[other], limit)
     for side in ("Left", "Right"):
         values[f"eyeBlink{side}"] = min(values[f"eyeBlink{side}"], 1 - 0.25 * values[f"eyeLookDown{side}"])
     values["tongueOut"] = min(values["tongueOut"], values["jawOpen"] / 0.4)
     values["mouthClose"] = min(values["mouthClose"], values["jawOpen"])
     return np.array([values[name] for name in ACTIONS])
+
+
+def _settled(one: float, other: float, limit: float) -> tuple[float, float]:
+    """Both no more than the limit together, unless one is 0: the weaker gives way further, and nothing jumps."""
+    total = one + other
+    excess = total - limit
+    if excess <= 0:
+        return one, other
+    return max(0.0, one - excess * other / total), max(0.0, other - excess * one / total)
 
 
 def gaze_actions(yaw: float, pitch: float) -> dict[str, float]:

@@ -19,6 +19,7 @@ from training.synthetic.lighting import STUDIO, Setting, sample_setting
 from training.synthetic.motion import sample_motion
 from training.synthetic.plan import FPS, Plan
 from training.synthetic.views import View, follow, sample_views
+from training.synthetic.wardrobe import sample_attire
 
 _LOOKS_AT_CAMERA = 0.6  # how often a person in a still looks at the first camera
 
@@ -54,8 +55,6 @@ def sample_person(seed: int, index: int, plan: Plan) -> Person:
 
     def stream(question: int, instant: int = 0) -> np.random.Generator:
         return np.random.default_rng([seed, index, question, instant])
-
-    from training.synthetic.wardrobe import sample_attire
 
     code = stream(_CODE).standard_normal(CODE_SIZE).astype(np.float32)
     attire = sample_attire(stream(_ATTIRE), code) if plan.variety == "wide" else Attire()
