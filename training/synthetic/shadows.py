@@ -8,7 +8,7 @@ once: light fades with the way that it goes behind the first strand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from neural_core.ops.rasterize import rasterize
 from training.synthetic.figure import Fibres, Figure
 from training.synthetic.lighting import Lamp, Setting
-from training.synthetic.sight import CLEAR, Meshes, ribbons
+from training.synthetic.sight import CLEAR, Meshes, ribbons, simplified
 
 _CENTRE = np.array([0.0, -0.06, 0.0])  # of the cube that casts and receives shadows, head space
 _REACH = 0.30  # metres from its centre to its sides
 _LAMP_MAP, _SKY_MAP = 192, 96  # pixels
 _LAMP_SPREAD = 2  # parallel lights along a side of a lamp
 _SKY_LIGHTS = 16
-_EVERY = 5  # of so many strands one casts shadows, so much thicker; of its points every second one
+_EVERY = 6  # of so many strands one casts shadows, so much thicker
+_STEP = 0.008  # metres between its points
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,7 @@ class Lights:
 def light(figure: Figure, setting: Setting) -> Lights:
     """Light a figure."""
     solids = Meshes.joined([(part.vertices, part.faces) for part in figure.parts if part.material.kind not in CLEAR])
-    fibres = [
-        replace(strands, points=strands.points[::_EVERY, ::2], radii=strands.radii[::_EVERY, ::2] * _EVERY)
-        for strands in figure.fibres
-    ]
+    fibres = [simplified(strands, _STEP, _EVERY) for strands in figure.fibres]
     spread = [(lamp, place) for lamp in setting.lamps for place in _spread(lamp)]
     irradiance = [
         # Blender's area light of P watts has the radiance P / (pi area), and so the irradiance P / (pi distance^2).

@@ -8,7 +8,7 @@ things (lenses of glasses, corneas) are looked through.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,10 +95,12 @@ def see(figure: Figure, view: View, size: int) -> Sight:
     """Look at a figure: a picture of ``size`` pixels."""
     parts = [part for part in figure.parts if part.material.kind not in CLEAR]
     eye = view.cam2world[:3, 3] / HEAD_TO_MODEL
+    step = 2 * np.linalg.norm(eye) / (view.intrinsics[0, 0] * size * SAMPLES)  # what two samples cover at the head
+    strands = [simplified(fibres, step) for fibres in figure.fibres]
     meshes = Meshes.joined(
-        [(part.vertices, part.faces) for part in parts] + [ribbons(fibres, eye) for fibres in figure.fibres]
+        [(part.vertices, part.faces) for part in parts] + [ribbons(fibres, eye) for fibres in strands]
     )
-    return Sight(meshes, (*parts, *figure.fibres), *_rasterized(meshes, view, size * SAMPLES), view)
+    return Sight(meshes, (*parts, *strands), *_rasterized(meshes, view, size * SAMPLES), view)
 
 
 def visible(figure: Figure, view: View, points: NDArray, size: int = 512) -> NDArray[np.bool_]:
@@ -117,7 +119,7 @@ def visible(figure: Figure, view: View, points: NDArray, size: int = 512) -> NDA
     parts = [part for part in figure.parts if part.material.kind not in CLEAR]
     head = [(part.vertices, part.faces) for part in parts if not np.isin(part.region, GLASSES).any()]
     others = [(part.vertices, part.faces) for part in parts if np.isin(part.region, GLASSES).any()]
-    others += [ribbons(fibres, eye) for fibres in figure.fibres if fibres.region != SKIN]
+    others += [ribbons(simplified(fibres, 2e-3, every=2), eye) for fibres in figure.fibres if fibres.region != SKIN]
     places = to_picture(points, view)
     column = np.floor((places[:, 0] + 1) / 2 * size).astype(int)
     row = np.floor((places[:, 1] + 1) / 2 * size).astype(int)
@@ -173,6 +175,28 @@ def ribbons(fibres: Fibres, eye: NDArray, parallel: bool = False) -> tuple[NDArr
     start = 2 * (np.arange(count)[:, None] * length + np.arange(length - 1))[..., None]
     faces = np.stack([start + corners for corners in ([0, 1, 2], [2, 1, 3])], 2)
     return vertices, faces.reshape(-1, 3).astype(np.int32)
+
+
+def simplified(fibres: Fibres, step: float, every: int = 1) -> Fibres:
+    """Strands with points no closer than it takes.
+
+    Args:
+        fibres: n strands of p points.
+        step: Metres between points that are enough for nearly all strands.
+        every: Only every so-maniest strand, so much thicker: as dense from a distance.
+    """
+    points, radii = fibres.points[::every], fibres.radii[::every] * every
+    if not len(points):
+        return fibres
+    lengths = np.linalg.norm(np.diff(points[::7], axis=1), axis=-1).sum(1)
+    segments = points.shape[1] - 1
+    wanted = int(np.clip(np.ceil(np.quantile(lengths, 0.9) / step), min(3, segments), segments))
+    keep = np.round(np.linspace(0, segments, wanted + 1)).astype(int)
+    colours = {
+        name: colour[::every] if colour.ndim == 2 else colour
+        for name, colour in (("root_colour", fibres.root_colour), ("tip_colour", fibres.tip_colour))
+    }
+    return replace(fibres, points=points[:, keep], radii=radii[:, keep], **colours)
 
 
 def strand_directions(points: NDArray) -> NDArray[np.float64]:
