@@ -27,9 +27,11 @@ from neural_core.records import JOINT_PARENTS, JOINTS, SKIN, TORSO
 from training.synthetic.eyeballs import eyeball
 from training.synthetic.figure import Attire, Fibres, Figure, Material, Part, Pose, RestFibres, RestPart
 from training.synthetic.garments import garments
+from training.synthetic.glasses import glasses
 from training.synthetic.hair import Comb
 from training.synthetic.hair_roots import vertex_normals
 from training.synthetic.looks import Look, look_of
+from training.synthetic.teeth import teeth
 from training.synthetic.textures import SkinChart
 
 _HEAD = JOINTS.index("head")
@@ -56,7 +58,9 @@ class Atelier:
         shape = np.asarray(code, np.float64)[: model.shapedirs.shape[2]]
         vertices = model.vertices(shape).astype(np.float64)
         torso = build_torso(model, vertices, shape)
-        parts = garments(torso, look, attire.garment or "crew")
+        parts = [*teeth(model, vertices), *garments(torso, look, attire.garment or "crew")]
+        if attire.glasses is not None:
+            parts += glasses(model, vertices, attire.glasses)
         comb = self.comb
         fibres = [
             *comb.hair(vertices, torso.vertices, look, attire.hair),
