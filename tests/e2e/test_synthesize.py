@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``training.synthesize`` as a user runs it: refusals, a tiny rendering, and going on after a kill."""
+"""``training.synthesize`` as a user runs it: refusals, tiny data sets, and going on after kills."""
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -12,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neural_core.human.anny import load_anny_head
+from training.data.folders import checksum, finished_people
 from training.synthesize import main
-from training.synthetic.people import HEAD_TO_MODEL, sample_person
+
+TINY = ("--size=32", "--views=2", "--workers=2", "--seed=4", "--samples=1")
 
 
 @pytest.mark.parametrize(
@@ -22,7 +24,9 @@ from training.synthetic.people import HEAD_TO_MODEL, sample_person
     [
         (["--people", "0"], "--people must be at least 1"),
         (["--views", "2", "--close-ups", "2"], "leave no ordinary view"),
-        (["--seed", "-1"], "must not be negative"),
+        (["--seed", "-1"], "--seed must be at least 0"),
+        (["--max-yaw", "200"], "--max-yaw must lie between 0 and 180"),
+        (["--seconds", "-1"], "--seconds must be at least 0"),
     ],
 )
 def test_nonsense_is_refused_in_a_sentence(tmp_path, capsys, arguments, sentence):
@@ -43,73 +47,133 @@ def test_an_unknown_kind_is_refused(capsys):
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
     (tmp_path / "file").write_text("in the way")
     assert main(["portraits", "--out", str(tmp_path / "file" / "data")]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert "Cannot write" in capsys.readouterr().err
+
+
+def worker_that(tmp_path, monkeypatch, program: str) -> None:
+    """Let a program of the test's own take the place of the renderer."""
+    (tmp_path / "stand_in.py").write_text(program)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr("training.synthesize._RENDERERS", {"cycles": "stand_in"})
 
 
 def test_other_settings_are_refused_for_data_that_is_there(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("training.synthesize._start", lambda *_: subprocess.Popen([sys.executable, "-c", ""]))
-    arguments = ["portraits", "--out", str(tmp_path), "--workers", "1"]
+    worker_that(tmp_path, monkeypatch, "")
+    arguments = ["portraits", "--out", str(tmp_path / "data"), "--workers", "1"]
     assert main(arguments) == 0
     assert main(arguments) == 2
     assert "--resume" in capsys.readouterr().err
-    assert main([*arguments, "--resume"]) == 0
-    assert main([*arguments, "--resume", "--size", "64"]) == 2
+    assert main([*arguments, "--resume", "--people", "3"]) == 0  # more or fewer people are the same data set
+    assert main([*arguments, "--resume", "--max-yaw", "64"]) == 2
     assert "other settings" in capsys.readouterr().err
 
 
-def test_a_renderer_that_fails_is_one_sentence(tmp_path, capsys, monkeypatch):
-    failing = [sys.executable, "-c", "raise SystemExit(7)"]
-    monkeypatch.setattr("training.synthesize._start", lambda *_: subprocess.Popen(failing))
-    assert main(["portraits", "--out", str(tmp_path)]) == 1
-    assert "ended with code 7" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        ("raise SystemExit(7)", "ended with code 7"),
+        ("import os; os.kill(os.getpid(), 9)", "ended with code -9"),
+        (
+            """print('{"error": "The disk is full.", "hint": "Free some.", "kind": "output"}'); raise SystemExit(1)""",
+            "training.synthesize: The disk is full. Free some.\n",
+        ),
+    ],
+)
+def test_a_renderer_that_fails_is_one_sentence(tmp_path, capsys, monkeypatch, program, sentence):
+    worker_that(tmp_path, monkeypatch, program)
+    assert main(["portraits", "--out", str(tmp_path / "data"), "--workers", "1"]) == 1
+    message = capsys.readouterr().err
+    assert sentence in message
+    assert "Traceback" not in message
+
+
+def test_progress_counts_pictures_and_the_last_line_is_json(tmp_path, capsys, monkeypatch):
+    said = "import sys, time\nfor line in ('{\"person\": 0}',) * 8: print(line, flush=True); time.sleep(0.01)"
+    worker_that(tmp_path, monkeypatch, said)
+    arguments = ["--people=1", "--views=8", "--workers=1", "--json"]
+    assert main(["portraits", "--out", str(tmp_path / "data"), *arguments]) == 0
+    shown = capsys.readouterr()
+    result = json.loads(shown.out.splitlines()[-1])
+    assert result["new_pictures"] == 8
+    assert result["checksum"] == checksum(tmp_path / "data")
+    assert "pictures" in shown.err
+    assert main(["checksum", str(tmp_path / "data")]) == 0
+    assert capsys.readouterr().out == result["checksum"] + "\n"
+    assert main(["checksum", str(tmp_path)]) == 1
+    assert "There is no data set" in capsys.readouterr().err
+
+
+def command(out: Path, *more: str) -> list[str]:
+    return [sys.executable, "-m", "training.synthesize", "portraits", "--out", str(out), *TINY, *more]
+
+
+def descendants(process: int) -> list[int]:
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [int(child) for child in children] + [d for child in children for d in descendants(int(child))]
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_and_its_labels_are_true(tmp_path, repository: Path):
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_three_kills_change_nothing(tmp_path, repository: Path):
+    """SIGKILL at random moments, twice to the whole group and once to the parent alone; then the same checksum."""
+    run = {"cwd": repository, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    what = ("--renderer=raster", "--people=6", "--variety=wide")
+    subprocess.run(command(tmp_path / "whole", *what), check=True, timeout=300, **run)
+    out, rng = tmp_path / "killed", random.Random(7)
+    for kill in range(3):
+        before = len(list(out.rglob("*.png")))
+        with subprocess.Popen(command(out, *what, *["--resume"][: kill > 0]), start_new_session=True, **run) as running:
+            wanted = before + rng.randint(1, 3)
+            limit = time.monotonic() + 120
+            while len(list(out.rglob("*.png"))) < wanted and time.monotonic() < limit:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0, 0.3))
+            assert running.poll() is None, "it was killed before it was done"
+            orphans = descendants(running.pid)
+            assert len(orphans) == 2
+            if kill == 1:
+                running.kill()
+            else:
+                os.killpg(running.pid, signal.SIGKILL)
+        limit = time.monotonic() + 20
+        while any(Path(f"/proc/{orphan}").exists() for orphan in orphans):
+            assert time.monotonic() < limit, "render processes outlive a killed parent"
+            time.sleep(0.05)
+    assert len(finished_people(out)) < 6
+    subprocess.run(command(out, *what, "--resume", "--workers=1"), check=True, timeout=300, **run)
+    assert checksum(out) == checksum(tmp_path / "whole")
+    assert sorted(path.name for path in out.iterdir()) == ["00000", "dataset.json", "records", "synthesis.json"]
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_be_written_ends_the_run_with_a_sentence(tmp_path, repository: Path):
+    """No file may be larger than 16 kB: as on a full disk, the system refuses in the middle of a record."""
+    limited = ["bash", "-c", 'ulimit -f 16; exec "$@"', "bash"]
+    arguments = command(tmp_path / "data", "--renderer=raster", "--people=1", "--size=64")
+    ended = subprocess.run([*limited, *arguments], cwd=repository, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "training.synthesize: Cannot write" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert finished_people(tmp_path / "data") == []
+
+
+@pytest.mark.slow
+def test_cycles_renders_the_same_after_a_kill(tmp_path, repository: Path):
     pytest.importorskip("bpy", reason="rendering needs the blender extra (Python 3.11)")
-    out = tmp_path / "data"
-    command = [sys.executable, "-m", "training.synthesize", "portraits", "--out", str(out)]
-    command += ["--people=2", "--views=2", "--close-ups=1", "--size=48", "--samples=2", "--workers=1", "--seed=4"]
-    with subprocess.Popen(command, cwd=repository, start_new_session=True) as running:
-        limit = time.monotonic() + 600
-        while not (out / "people" / "000000.npz").exists() and time.monotonic() < limit:
-            time.sleep(0.1)
+    run = {"cwd": repository, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    what = ("--people=2", "--workers=1", "--variety=wide")
+    subprocess.run(command(tmp_path / "whole", *what), check=True, timeout=300, **run)
+    out = tmp_path / "killed"
+    with subprocess.Popen(command(out, *what), start_new_session=True, **run) as running:
+        limit = time.monotonic() + 200
+        while not list(out.rglob("img000001*.png")) and time.monotonic() < limit:
+            time.sleep(0.01)
         os.killpg(running.pid, signal.SIGKILL)
-    first = (out / "people" / "000000.npz").stat().st_mtime_ns
-    subprocess.run([*command, "--resume"], cwd=repository, check=True, timeout=600)
-    assert (out / "people" / "000000.npz").stat().st_mtime_ns == first
-    assert sorted(path.name for path in out.iterdir()) == ["00000", "dataset.json", "people", "synthesis.json"]
-    assert sorted(path.name for path in (out / "people").iterdir()) == ["000000.npz", "000001.npz"]
-    listed = json.loads((out / "dataset.json").read_text())["labels"]
-    assert [name for name, _ in listed] == [
-        f"00000/img00000{person}_0{view}.png" for person in (0, 1) for view in (0, 1)
-    ]
-    for index in (0, 1):
-        _check_labels(out, index)
-
-
-def _check_labels(out: Path, index: int) -> None:
-    """Mesh vertices, projected with the label's camera, lie at the depth of the picture or behind something."""
-    import imageio.v3 as iio
-
-    head = load_anny_head()
-    with np.load(out / "people" / f"{index:06d}.npz") as person:
-        code, cameras, depths = person["z"], person["cameras"].astype(float), person["depth"].astype(float)
-        names = person["images"].tolist()
-    np.testing.assert_array_equal(code, sample_person(4, index).code)
-    vertices = head.vertices(code[:40])[np.unique(head.faces[head.parts["skin"]])] * HEAD_TO_MODEL
-    for name, label, depth in zip(names, cameras, depths, strict=True):
-        picture = iio.imread(out / name)
-        assert picture.shape == (48, 48, 4)
-        pose, intrinsics = label[:16].reshape(4, 4), label[16:].reshape(3, 3)
-        in_camera = (vertices - pose[:3, 3]) @ pose[:3, :3]
-        pixels = in_camera @ intrinsics.T
-        pixels = np.floor(48 * pixels[:, :2] / pixels[:, 2:]).astype(int)
-        inside = ((pixels >= 0) & (pixels < 48)).all(1)
-        columns, rows = pixels[inside].T
-        opaque = picture[rows, columns, 3] > 250
-        assert opaque.mean() > 0.85
-        behind = np.linalg.norm(in_camera[inside], axis=1)[opaque] - depth[rows, columns][opaque]
-        assert (behind > -0.05).mean() > 0.95  # nothing is in front of what is seen; a pixel is 14 mm of model space
-        assert (np.abs(behind) < 0.05).mean() > 0.25  # and what is seen is the mesh
-        assert (depth > 0).mean() == pytest.approx((picture[..., 3] > 127).mean(), abs=0.06)
+    assert finished_people(out) == [0]
+    first = (out / "records" / "000000.npz").stat().st_mtime_ns
+    subprocess.run(command(out, *what, "--resume"), check=True, timeout=300, **run)
+    assert (out / "records" / "000000.npz").stat().st_mtime_ns == first
+    assert checksum(out) == checksum(tmp_path / "whole")
+    pictures = sorted(path.name for path in (out / "00000").iterdir())
+    assert pictures == [f"img00000{person}_000{view}.png" for person in (0, 1) for view in (0, 1)]
+    assert np.isfinite([label for _, label in json.loads((out / "dataset.json").read_text())["labels"]]).all()

@@ -77,7 +77,7 @@ def take_labels(
             landmarks_478=landmarks["478"],
             points_68=sight.view.project(landmarks["68"]).astype(np.float32),
             points_478=sight.view.project(landmarks["478"]).astype(np.float32),
-            visible=visible(figure, sight.view, landmarks["478"]),
+            visible=visible(figure, sight.view, landmarks["478"], min(512, max(256, 2 * size))),
             depth=picture.depth.astype(np.float16),
             alpha=picture.rgba[..., 3],
             regions=sight.regions,
