@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 
 _Array = NDArray[np.float32]
 
-_BIAS = 0.004  # metres that a surface is lifted against its own shadow
+_BIAS = 0.003  # metres that a surface is lifted against its own shadow
 _EDGE = 0.003  # metres over which a shadow begins behind a surface
-_HAIR_FADE = 0.012  # metres of hair that let 1/e of the light through
-_INTERREFLECTION = 0.75  # of the light that misses a fold comes back from its other side
+_HAIR_FADE = 0.008  # metres of hair that let 1/e of the light through
+_INTERREFLECTION = 0.55  # of the light that misses a fold comes back from its other side
 _WRAP = {"skin": (0.22, 0.10, 0.06), "lid": (0.2, 0.1, 0.06), "tongue": (0.2, 0.1, 0.1), "gum": (0.2, 0.1, 0.1)}
 _REFLECTANCE = {"skin": 0.028, "cloth": 0.012, "eye": 0.045, "tooth": 0.04, "mouth": 0.04, "tongue": 0.04, "gum": 0.04}
+_SHEEN = {"cloth": 0.014}  # what fuzz adds to a colour
 
 
 @dataclass(frozen=True)
@@ -84,17 +85,29 @@ def develop(sight: Sight, lights: Lights, setting: Setting) -> Picture:
 
 def _exposed(shaded: _Array, covered: NDArray[np.bool_], setting: Setting) -> NDArray[np.uint8]:
     """Pictures [h, w, 4] in sRGB of samples of radiance: averaged, exposed, over the backdrop if there is one."""
-    size = len(covered) // SAMPLES
-    cells = (size, SAMPLES, size, SAMPLES)
-    share = covered.reshape(cells).mean((1, 3), dtype=np.float32)[..., None]
     # Clipping before averaging keeps highlights from growing jagged edges.
-    bright = np.minimum(shaded * 2.0**setting.exposure, 1.5).reshape(*cells, 3).mean((1, 3))
+    bright = np.minimum(shaded * 2.0**setting.exposure, 1.5)
+    layers = _filtered(np.concatenate([bright, covered[..., None]], -1, dtype=np.float32))
+    bright, share = layers[..., :3], layers[..., 3:]
     if setting.backdrop is None:
         colour = _srgb(bright / np.maximum(share, 1e-6))
     else:
         behind = _linear(setting.backdrop.astype(np.float32) / 255)
         colour = _srgb(bright + (1 - share) * behind)
     return np.round(np.concatenate([colour, share], -1) * 255).astype(np.uint8)
+
+
+def _filtered(samples: _Array) -> _Array:
+    """Pixels [h, w, c] from samples [S, S, c]: a tent as wide as two pixels, which calms the grain of hair."""
+    tent = SAMPLES - np.abs(np.arange(1 - SAMPLES, SAMPLES))
+    reach = SAMPLES - 1 - SAMPLES // 2  # of the tent beyond the samples of its pixel
+    for axis in (0, 1):
+        padded = np.concatenate([samples.take([0] * reach, axis), samples, samples.take([-1] * reach, axis)], axis)
+        count = samples.shape[axis] // SAMPLES * SAMPLES
+        samples = sum(
+            weight * padded.take(np.arange(start, start + count, SAMPLES), axis) for start, weight in enumerate(tent)
+        ) / np.float32(tent.sum())
+    return samples
 
 
 def _srgb(linear: _Array) -> _Array:
@@ -141,7 +154,7 @@ def _samples(sight: Sight, covered: NDArray[np.bool_]) -> _Samples:
             kind = thing.material.kind
             roughness[here], reflectance[here] = thing.material.roughness, _REFLECTANCE.get(kind, 0.03)
             wrap[here] = _WRAP.get(kind, (0.0, 0.0, 0.0))
-            colour[here] = _surface_colour(thing, local, barycentric[here])
+            colour[here] = _surface_colour(thing, local, barycentric[here]) + _SHEEN.get(kind, 0.0)
     away = ~strand & ((direction * towards_eye).sum(1) < 0)
     direction[away] = -direction[away]
     return _Samples(place, towards_eye, direction, colour, roughness, reflectance, wrap, strand)
@@ -227,8 +240,8 @@ def _shade_strands(samples: _Samples, lights: Lights) -> _Array:
     arrives *= 0.5 + 0.5 * lamps.towards @ samples.towards_eye.T
     sine = _sine(lamps.towards @ samples.direction.T)
     sine_half = _sine((_halfway(samples, lamps) * samples.direction).sum(-1))
-    body = (arrives * (sine / np.pi + 0.22 * sine_half**14)).T @ lamps.irradiance
-    shine = (arrives * 0.035 * sine_half**60).T @ lamps.irradiance
+    body = (arrives * (0.8 * sine / np.pi + 0.10 * sine_half**14)).T @ lamps.irradiance
+    shine = (arrives * 0.03 * sine_half**60).T @ lamps.irradiance
 
     weight = _sine(lights.sky.towards @ samples.direction.T)
     fade = np.exp(-np.maximum(lights.sky.behind(samples.place) - _BIAS, 0) / _HAIR_FADE)

@@ -21,7 +21,7 @@ from training.synthetic.sight import CLEAR, Meshes, ribbons, simplified
 
 _CENTRE = np.array([0.0, -0.06, 0.0])  # of the cube that casts and receives shadows, head space
 _REACH = 0.30  # metres from its centre to its sides
-_LAMP_MAP, _SKY_MAP = 192, 96  # pixels
+_LAMP_MAP, _SKY_MAP = 192, 128  # pixels
 _LAMP_SPREAD = 2  # parallel lights along a side of a lamp
 _SKY_LIGHTS = 16
 _EVERY = 6  # of so many strands one casts shadows, so much thicker
