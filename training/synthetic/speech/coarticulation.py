@@ -10,9 +10,9 @@ with alpha the strength of ``visemes.py`` and tau the distance in time from the 
 tau = 0). T is longer before a segment than after it: lips round ahead of an "oo" that is still to come.
 
 *Contacts* are not blended: a blended /p/ stops short of closing, and a /p/ with open lips is no /p/. Lips (p b m) and
-lip and teeth (f v) follow a curve that reaches 1 for the whole time of the contact, with raised-cosine flanks that give
-a vowel between two contacts at least its half. mouthClose is then jawOpen times that curve, which takes back
-exactly the opening that the jaw makes, and every action that parts the lips is taken back with it.
+lip and teeth (f v) follow a curve that is 1 for the whole time of the contact, with raised-cosine flanks that leave a
+vowel between two contacts time to open. mouthClose is then jawOpen times that curve, which takes back exactly the
+opening that the jaw makes, and every action that parts the lips is taken back with it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ _REACH: Mapping[str, tuple[float, float]] = {
 _SMOOTHING = 0.016  # seconds, standard deviation: takes the corners off the exponentials
 _GRID = 400.0  # samples a second on which goals are blended
 _SHORTEST_CONTACT = 0.060  # seconds: longer than one frame at 25 a second, whatever the phase
-_APPROACH, _RELEASE = 0.080, 0.070  # seconds, the flanks of a contact
+_APPROACH, _RELEASE = 0.075, 0.065  # seconds, the flanks of a contact
+_FLANK = 0.4  # of the time between two contacts: each flank takes no more, so that what is between can open
 _VOICED_CLOSURE = {"m": 0.75, "b": 0.6, "β": 0.6}  # share of the sound before its lips part
 _UNSTRESSED, _SECONDARY = 0.8, 0.92  # size of the goals of a vowel, where 1 is stressed
 _PARTING = ("mouthFunnel", "mouthUpperUp", "mouthLowerDown")
@@ -135,10 +136,10 @@ def contact_curve(contacts: Sequence[tuple[Interval, float]], times: NDArray[np.
     intervals = [_long_enough(interval) for interval, _ in contacts]
     open_share = np.ones(len(times))
     for index, ((start, end), (_, near)) in enumerate(zip(intervals, contacts, strict=True)):
-        # Half of the free time to the neighbouring contacts, so that what is between can open.
         free_before = start - intervals[index - 1][1] if index else np.inf
         free_after = intervals[index + 1][0] - end if index + 1 < len(intervals) else np.inf
-        approach, release = min(_APPROACH, max(0.5 * free_before, 1e-3)), min(_RELEASE, max(0.5 * free_after, 1e-3))
+        approach = float(np.clip(_FLANK * free_before, 1e-3, _APPROACH))
+        release = float(np.clip(_FLANK * free_after, 1e-3, _RELEASE))
         away = np.maximum((start - times) / approach, (times - end) / release).clip(0.0, 1.0)
         open_share *= 1 - near * 0.5 * (1 + np.cos(np.pi * away))
     return 1 - open_share

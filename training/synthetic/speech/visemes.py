@@ -113,8 +113,13 @@ def viseme_of(symbol: str) -> Viseme:
     return BY_SYMBOL.get(symbol, BY_SYMBOL["h"])
 
 
-CLOSING: Mapping[str, float] = {"mouthPress": 0.4, "mouthRollUpper": 0.06, "mouthRollLower": 0.06}
+CLOSING: Mapping[str, float] = {
+    "mouthPress": 0.15,
+    "mouthRollUpper": 0.12,
+    "mouthRollLower": 0.15,
+    "mouthShrugLower": 0.12,
+}
 """What closed lips do beyond meeting: they press on each other, so that their middle line is a line."""
 
-LIP_TO_TEETH: Mapping[str, float] = {"mouthRollLower": 0.45, "mouthUpperUp": 0.18}
+LIP_TO_TEETH: Mapping[str, float] = {"mouthRollLower": 0.4, "mouthUpperUp": 0.12}
 """What the lips do in f and v: the lower one goes in and under the teeth, the upper one makes room."""
