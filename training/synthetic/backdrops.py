@@ -53,7 +53,7 @@ def sample_backdrop(rng: np.random.Generator, size: int, warmth: float = 0.0) ->
     light = gaussian_filter(canvas.light, (blur * _WORK, blur * _WORK, 0), mode="nearest")
     light *= np.array([1 + 0.12 * warmth, 1.0, 1 - 0.16 * warmth])
     light *= np.clip(light.mean(), *_BRIGHTNESS) / light.mean()
-    fine = zoom(light, (size / _WORK, size / _WORK, 1), order=1, mode="nearest", grid_mode=True)
+    fine = np.asarray(zoom(light, (size / _WORK, size / _WORK, 1), order=1, mode="nearest", grid_mode=True))
     srgb = 255 * linear_to_srgb(np.clip(fine, 0.0, 1.0))
     # A grain below what an eye sees: without it smooth gradients show steps.
     grain = np.random.default_rng(int(rng.integers(2**31))).uniform(-0.5, 0.5, srgb.shape)
@@ -70,7 +70,8 @@ def _colour(rng: np.random.Generator, saturation: float, low: float, high: float
 def _clouds(rng: np.random.Generator, cells: int) -> NDArray[np.float64]:
     """A smooth random field [96, 96] around 0 with about ``cells`` patches across."""
     coarse = rng.standard_normal((cells + 3, cells + 3))
-    return zoom(coarse, _WORK / (cells + 3), order=3, mode="nearest", grid_mode=True)[:_WORK, :_WORK]
+    fine = zoom(coarse, _WORK / (cells + 3), order=3, mode="nearest", grid_mode=True)
+    return np.asarray(fine)[:_WORK, :_WORK]
 
 
 def _paper(canvas: _Canvas, rng: np.random.Generator) -> float:

@@ -25,14 +25,22 @@ _IRIS = [(52, 28, 14), (84, 48, 22), (116, 84, 38), (92, 110, 62), (84, 116, 124
 _LENGTHS = [0.004, 0.012, 0.035, 0.075, 0.15, 0.27]  # metres
 
 
+MOLES = 18
+# Directions in the space of identities: no number of the code could be spared for whether somebody has a certain mole.
+_CHANCE = np.random.default_rng(40).standard_normal((MOLES + 3, 40)) / np.sqrt(40)
+
+
 @dataclass(frozen=True)
 class Look:
     """Colours are linear RGB; lengths metres; amounts 0..1 unless said."""
 
     masculinity: float
+    wrinkles: float
     skin: NDArray
     redness: float
     freckles: float
+    moles: NDArray  # one amount for each of ``MOLES`` places
+    blotches: NDArray  # weights of three random patterns; their squares sum to 1
     lips: NDArray
     lip_strength: float
     eye_shade: float
@@ -103,11 +111,16 @@ def look_of(code: NDArray, model: FaceModel) -> Look:
     hue = 2 * np.pi * (0.62 - 0.62 * ndtr(z["clothes_hue"]))
     wheel = 0.5 + 0.5 * np.cos(hue - 2 * np.pi * np.array([0.0, 1 / 3, 2 / 3]))
     value = 0.03 + 0.45 * ndtr(z["clothes_lightness"]) ** 1.5
+    chance = _CHANCE @ shape
+    blotches = np.exp(0.5 * chance[MOLES:])
     return Look(
         masculinity=masculinity,
+        wrinkles=float(expit(17.0 * (age - 0.83))),
         skin=skin,
         redness=float(ndtr(0.8 * z["skin_redness"] - 0.2)) * (0.45 + 0.75 * pale),
         freckles=float(expit(2.0 * (z["freckles"] - 1.0))) * pale,
+        moles=expit(5.0 * (chance[:MOLES] - 1.25)) * (0.4 + 0.6 * pale),
+        blotches=blotches / np.linalg.norm(blotches),
         lips=lips,
         lip_strength=float(0.5 + 0.48 * ndtr(z["lip_colour"] - 0.9 * (masculinity - 0.3))),
         eye_shade=float(ndtr(0.9 * z["eye_shade"] - 1.2 * masculinity)),
