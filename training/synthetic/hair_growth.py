@@ -22,7 +22,7 @@ _BACK = np.array([0.0, -0.12, -1.0])
 
 def lengths_of(places: NDArray, style: Style, locks: Locks) -> NDArray:
     """Length of every strand [n]: shorter at the sides, to the brows in a fringe, layered."""
-    top = smoothstep(0.035, 0.095, places[:, 1])
+    top = smoothstep(-0.01, 0.105, places[:, 1])
     lengths = style.length * (style.sides + (1 - style.sides) * top)
     to_brows = np.clip(0.92 * (places[:, 1] - 0.026), 0.012, 0.085)
     capped = to_brows * np.tanh(lengths / to_brows)
@@ -42,17 +42,21 @@ def in_front(places: NDArray) -> NDArray:
 def grow(roots: NDArray, outwards: NDArray, lengths: NDArray, style: Style, locks: Locks, skin: Skin, steps: int):
     """Strands [n, steps + 1, 3] from roots [n, 3] with unit normals [n, 3]."""
     step = (lengths / steps)[:, None]
-    room = 0.0012 + locks.layer * np.minimum(0.22 * lengths, 0.003 + 0.020 * style.volume)
-    hug = 0.035 * (1 + 2.0 * style.back)
-    direction = unit(_combed(roots, outwards, style) + (0.35 + style.volume + 2.0 * style.stand) * outwards)
+    room = 0.0012 + locks.layer * np.minimum(0.20 * lengths, 0.003 + 0.017 * style.volume)
+    # Hair that is combed back, or too short to be heavy, follows the scalp for longer.
+    hug = 0.035 * (1 + 2.0 * style.back + 1.5 * smoothstep(0.12, 0.05, np.array(style.length)))
+    beside = 1 - 0.75 * style.parted * np.exp(-(((roots[:, 0] - style.parting) / 0.012) ** 2))[:, None]
+    lift = (0.2 + 1.1 * style.volume) * beside
+    direction = unit(_combed(roots, outwards, style) + (lift + 2.0 * style.stand) * outwards)
     points, path = roots, [roots]
     for k in range(steps):
         arc = ((k + 0.5) * lengths / steps)[:, None]
         distance, away = skin.at(points)
         combed = _combed(points, away, style)
         fall = (arc / (arc + hug)) ** 1.5 * (1 - 0.92 * style.stand)
-        rise = (0.2 + 1.1 * style.volume) * np.exp(-arc / (0.010 + 0.016 * style.volume))
-        aim = (1 - fall) * (1 - 0.7 * style.stand) * combed + 1.25 * fall * _DOWN
+        rise = lift * np.exp(-arc / (0.010 + 0.014 * style.volume))
+        held = (1 - fall) * (1 - style.stand) * smoothstep(0.032, 0.016, distance)[:, None]
+        aim = held * combed + 1.25 * fall * (_DOWN + _inwards(points))
         aim = aim + rise * outwards + 1.6 * style.stand * outwards + (0.10 + 0.05 * style.frizz) * locks.bend
         direction = unit(0.55 * direction + aim + _off_the_face(points, style))
         inwards = np.minimum((direction * away).sum(1), 0.0) * smoothstep(0.008, 0.0, distance - room)
@@ -82,6 +86,12 @@ def _combed(points: NDArray, normals: NDArray, style: Style) -> NDArray:
     backwards = style.back * np.maximum(0.55 * ahead, top)
     flow = flow * (1 - 0.85 * backwards * (1 - 0.6 * style.parted)) + backwards * back
     return tangent(flow + 0.25 * top * style.fringe * tangent(aside, normals), normals)
+
+
+def _inwards(points: NDArray) -> NDArray:
+    """A slight pull to the neck: below the head hair hangs together."""
+    towards = np.stack([-points[:, 0], np.zeros(len(points)), -0.045 - points[:, 2]], 1)
+    return 2.2 * towards * smoothstep(-0.02, -0.10, points[:, 1])[:, None]
 
 
 def _off_the_face(points: NDArray, style: Style) -> NDArray:

@@ -46,7 +46,7 @@ class Locks:
         self.shorter = 0.55 * uniform[1][middle] + 0.25 * uniform[1][small] + 0.2 * uniform[1]
         self.bend = 0.7 * normal[0][large] + 0.6 * normal[0][middle] + 0.35 * normal[0][small] + 0.2 * normal[1]
         self.light = 0.45 * normal[2][middle, 0] + 0.5 * normal[2][small, 0] + 0.75 * normal[2][:, 0]
-        self._phase = 2 * np.pi * (uniform[2][middle] + 0.12 * uniform[2][small] + 0.06 * uniform[2])
+        self._phase = 2 * np.pi * (0.6 * uniform[2][large] + 0.4 * uniform[2][middle] + 0.08 * uniform[2][small])
         self._turns = 1 + 0.18 * (uniform[3][middle] - 0.5) + 0.04 * (uniform[3] - 0.5)
         self._stray = normal[3:5]
         self._stray_phase = 2 * np.pi * rng.random((2, count))
@@ -78,7 +78,7 @@ class Locks:
         # The turns tighten a little towards the tip; the phase belongs to the lock.
         tightening = arc * (1 + 0.6 * arc)
         turns = 2 * np.pi * tightening / style.wavelength * self._turns[:, None] + self._phase[:, None]
-        size = style.wave * np.tanh(arc / (0.6 * style.wavelength))
+        size = style.wave * np.tanh(arc / (0.9 * style.wavelength))
         swing = np.sin(turns) - np.sin(self._phase[:, None]) * np.exp(-arc / 0.02)
         lean = np.cos(turns) - np.cos(self._phase[:, None]) * np.exp(-arc / 0.02)
         strands = strands + size[..., None] * (

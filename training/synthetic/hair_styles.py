@@ -65,24 +65,26 @@ STYLES: Mapping[str, Style] = {
     "horseshoe": Style(0.018, rim=1.0, volume=0.2, clump=0.3, masculine=1.0, share=0.5),
     "buzz": Style(0.007, stand=0.5, clump=0.0, frizz=0.4, layers=0.1, masculine=0.85),
     "crop": Style(0.040, sides=0.45, volume=0.55, clump=0.7, layers=0.3, masculine=0.8),
-    "side_part": Style(0.075, sides=0.35, parted=0.9, back=0.35, parting=0.028, volume=0.5, masculine=0.8),
+    "side_part": Style(0.075, sides=0.35, parted=0.9, back=0.5, parting=0.030, volume=0.3, masculine=0.8),
     "slicked_back": Style(0.095, sides=0.5, back=1.0, volume=0.12, clump=0.9, frizz=0.1, masculine=0.75, share=0.7),
-    "quiff": Style(0.075, sides=0.25, back=0.9, volume=1.0, clump=0.7, masculine=0.9, share=0.8),
+    "quiff": Style(0.065, sides=0.3, back=0.9, volume=0.9, clump=0.7, masculine=0.9, share=0.8),
     "curtains": Style(0.14, sides=0.7, parted=1.0, volume=0.6, wave=0.003, masculine=0.65, share=0.7),
     "shag": Style(0.12, fringe=0.6, volume=0.7, wave=0.004, layers=0.5, frizz=0.6, clump=0.8, share=0.8),
     "bob": Style(0.20, parted=1.0, parting=0.02, volume=0.55, layers=0.06, frizz=0.15, masculine=0.08),
     "bob_fringe": Style(0.20, fringe=1.0, volume=0.5, layers=0.06, frizz=0.15, masculine=0.08, share=0.7),
     "long_straight": Style(0.40, parted=0.9, parting=0.03, volume=0.45, frizz=0.2, masculine=0.15),
     "long_middle": Style(0.42, parted=1.0, volume=0.3, frizz=0.2, masculine=0.15),
-    "long_wavy": Style(0.38, parted=0.9, parting=-0.02, volume=0.7, wave=0.009, clump=0.8, masculine=0.15),
+    "long_wavy": Style(
+        0.38, parted=0.9, parting=-0.02, volume=0.7, wave=0.011, wavelength=0.085, clump=0.9, masculine=0.15
+    ),
     "long_fringe": Style(0.38, fringe=1.0, volume=0.5, wave=0.002, masculine=0.05, share=0.7),
     "curly": Style(
-        0.17, parted=0.5, volume=0.9, wave=0.008, wavelength=0.032, coil=0.7, clump=0.9, frizz=0.5, stand=0.1
+        0.17, parted=0.5, volume=0.9, wave=0.009, wavelength=0.036, coil=0.8, clump=1.0, frizz=0.5, stand=0.1
     ),
     "short_curls": Style(
         0.07, sides=0.5, volume=0.9, wave=0.006, wavelength=0.024, coil=0.8, clump=0.9, stand=0.45, masculine=0.7
     ),
-    "afro": Style(0.075, volume=1.0, wave=0.003, wavelength=0.011, coil=1.0, clump=0.25, frizz=1.0, stand=1.0),
+    "afro": Style(0.062, volume=1.0, wave=0.003, wavelength=0.011, coil=1.0, clump=0.25, frizz=1.0, stand=1.0),
     "ponytail": Style(0.36, back=1.0, volume=0.15, frizz=0.3, tie="ponytail", masculine=0.12),
     "bun": Style(0.30, back=1.0, volume=0.15, frizz=0.35, tie="bun", masculine=0.12, share=0.8),
 }
@@ -144,6 +146,18 @@ def natural_style(look: Look) -> Style:
         layers=0.25,
         stand=0.5 * float(smoothstep(0.03, 0.005, np.array(length))) + 0.5 * look.wave**3,
     )
+
+
+def scalp_shade(style: str | None, look: Look) -> float:
+    """How dark the scalp is painted where hair grows, 0 (skin) .. 1 (the colour of hair): between long hair the scalp
+    shows at the parting, under a buzz cut the stubble is most of the colour, a shaven head keeps a shadow.
+    """
+    if style == "bald":
+        return 0.05 + 0.10 * look.masculinity * (1 - look.recession)
+    if style is not None and STYLES[style].rim:
+        return 0.15
+    length = look.hair_length if style is None else STYLES[style].length
+    return float(0.80 - 0.40 * smoothstep(0.010, 0.060, np.array(length)))
 
 
 def colours(look: Look, chance: NDArray, grey: NDArray) -> tuple[NDArray, NDArray]:
