@@ -32,6 +32,8 @@ Edges = Literal["once", "never"]
 
 _PAIRS = 1 << 20
 """Pairs of triangle and pixel that the reference looks at together; its memory is about 250 bytes a pair."""
+_MARGIN = 1e-6
+"""Pixels by which the box around a triangle is enlarged."""
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,9 @@ def _boxes(corners: Float[Tensor, "f 3 3"], height: int, width: int) -> tuple[In
     """Return the first (column, row) of a box of pixels around each triangle, and its (width, height)."""
     scale = torch.tensor([width, height], dtype=corners.dtype, device=corners.device)
     places = ((corners[..., :2] + 1) * scale - 1) / 2
-    low = torch.minimum(places.amin(1).floor().clamp(min=0), scale)
-    high = torch.maximum(places.amax(1).ceil(), torch.full_like(scale, -1)).minimum(scale - 1)
+    # The margin is far above the rounding of these places, so that no centre on an edge is lost.
+    low = torch.minimum((places.amin(1) - _MARGIN).ceil().clamp(min=0), scale)
+    high = torch.maximum((places.amax(1) + _MARGIN).floor(), torch.full_like(scale, -1)).minimum(scale - 1)
     return low.long(), (high - low + 1).clamp(min=0).long()
 
 

@@ -10,7 +10,6 @@ Surfaces are lit by parallel lights with wrap-around for skin, strands as in Kaj
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,8 @@ from neural_core.records import HEAD_TO_MODEL
 from training.synthetic.figure import Fibres, Figure, Part
 from training.synthetic.lighting import Setting
 from training.synthetic.picture import Picture
-from training.synthetic.shadows import Lights, ParallelLights, light
+from training.synthetic.shading import Samples, glaze, shade, unit
+from training.synthetic.shadows import Lights, light
 from training.synthetic.sight import SAMPLES, Sight, camera_rays, see, strand_directions
 
 if TYPE_CHECKING:
@@ -28,39 +28,9 @@ if TYPE_CHECKING:
 
 _Array = NDArray[np.float32]
 
-_BIAS = 0.003  # metres that a surface is lifted against its own shadow
-_EDGE = 0.003  # metres over which a shadow begins behind a surface
-_HAIR_FADE = 0.008  # metres of hair that let 1/e of the light through
-_INTERREFLECTION = 0.55  # of the light that misses a fold comes back from its other side
 _WRAP = {"skin": (0.22, 0.10, 0.06), "lid": (0.2, 0.1, 0.06), "tongue": (0.2, 0.1, 0.1), "gum": (0.2, 0.1, 0.1)}
 _REFLECTANCE = {"skin": 0.028, "cloth": 0.012, "eye": 0.045, "tooth": 0.04, "mouth": 0.04, "tongue": 0.04, "gum": 0.04}
 _SHEEN = {"cloth": 0.014}  # what fuzz adds to a colour
-
-
-@dataclass(frozen=True)
-class _Samples:
-    """What the covered samples of a picture show, n of them."""
-
-    place: _Array
-    """[n, 3] head space."""
-    towards_eye: _Array
-    """[n, 3] unit."""
-    direction: _Array
-    """[n, 3] normal of a surface (on the side of the eye), or tangent of a strand."""
-    colour: _Array
-    """[n, 3] linear."""
-    roughness: _Array
-    """[n]."""
-    reflectance: _Array
-    """[n] mirrored share of light that falls straight on it."""
-    wrap: _Array
-    """[n, 3] how far light reaches round, in each colour."""
-    strand: NDArray[np.bool_]
-    """[n]."""
-
-    def only(self, here: NDArray[np.bool_]) -> _Samples:
-        """Some of the samples."""
-        return _Samples(*(getattr(self, field.name)[here] for field in fields(self)))
 
 
 def photograph(figure: Figure, view: View, setting: Setting, size: int) -> Picture:
@@ -77,9 +47,13 @@ def photographs(figure: Figure, views: Sequence[View], setting: Setting, size: i
 def develop(sight: Sight, lights: Lights, setting: Setting) -> Picture:
     """The picture of what a camera sees."""
     covered = sight.triangle >= 0
-    samples = _samples(sight, covered)
     shaded = np.zeros((*covered.shape, 3), np.float32)
-    shaded[covered] = _shade(samples, lights)
+    shaded[covered] = shade(_samples(sight, covered), lights)
+    clear = sight.through
+    if clear is not None:
+        here = covered & (clear.triangle >= 0) & (clear.depth < sight.depth)
+        added, passed = glaze(_samples(clear, here), lights)
+        shaded[here] = shaded[here] * passed + added
     return Picture(_exposed(shaded, covered, setting), sight.ray_depth)
 
 
@@ -103,10 +77,9 @@ def _filtered(samples: _Array) -> _Array:
     reach = SAMPLES - 1 - SAMPLES // 2  # of the tent beyond the samples of its pixel
     for axis in (0, 1):
         padded = np.concatenate([samples.take([0] * reach, axis), samples, samples.take([-1] * reach, axis)], axis)
-        count = samples.shape[axis] // SAMPLES * SAMPLES
-        samples = sum(
-            weight * padded.take(np.arange(start, start + count, SAMPLES), axis) for start, weight in enumerate(tent)
-        ) / np.float32(tent.sum())
+        starts = np.arange(0, samples.shape[axis], SAMPLES)
+        shifted = np.stack([padded.take(starts + shift, axis) for shift in range(len(tent))])
+        samples = np.tensordot((tent / tent.sum()).astype(np.float32), shifted, 1)
     return samples
 
 
@@ -122,7 +95,7 @@ def _linear(srgb: _Array) -> _Array:
 # What the samples show ----------------------------------------------------------------------------------------------
 
 
-def _samples(sight: Sight, covered: NDArray[np.bool_]) -> _Samples:
+def _samples(sight: Sight, covered: NDArray[np.bool_]) -> Samples:
     triangle, barycentric = sight.triangle[covered], sight.barycentric[covered]
     rotation, origin = sight.view.cam2world[:3, :3], sight.view.cam2world[:3, 3]
     rays = (camera_rays(sight.view, len(covered))[covered] * sight.depth[covered][:, None]) @ rotation.T
@@ -134,7 +107,7 @@ def _samples(sight: Sight, covered: NDArray[np.bool_]) -> _Samples:
     direction = np.zeros((len(meshes.vertices), 3), np.float32)
     for thing, first, end in zip(sight.things, meshes.first_vertex, meshes.first_vertex[1:], strict=False):
         direction[first:end] = _directions(thing)
-    direction = _unit(np.einsum("nc,ncd->nd", barycentric, direction[corners]))
+    direction = unit(np.einsum("nc,ncd->nd", barycentric, direction[corners]))
 
     count = len(triangle)
     colour, wrap = np.zeros((count, 3), np.float32), np.zeros((count, 3), np.float32)
@@ -157,7 +130,7 @@ def _samples(sight: Sight, covered: NDArray[np.bool_]) -> _Samples:
             colour[here] = _surface_colour(thing, local, barycentric[here]) + _SHEEN.get(kind, 0.0)
     away = ~strand & ((direction * towards_eye).sum(1) < 0)
     direction[away] = -direction[away]
-    return _Samples(place, towards_eye, direction, colour, roughness, reflectance, wrap, strand)
+    return Samples(place, towards_eye, direction, colour, roughness, reflectance, wrap, strand)
 
 
 def _directions(thing: Part | Fibres) -> _Array:
@@ -168,7 +141,7 @@ def _directions(thing: Part | Fibres) -> _Array:
     areas = np.cross(b - a, c - a)
     index = thing.faces.T.ravel()
     count = len(thing.vertices)
-    return _unit(np.stack([np.bincount(index, np.tile(areas[:, k], 3), count) for k in range(3)], 1).astype(np.float32))
+    return unit(np.stack([np.bincount(index, np.tile(areas[:, k], 3), count) for k in range(3)], 1).astype(np.float32))
 
 
 def _surface_colour(part: Part, local: NDArray, barycentric: _Array) -> _Array:
@@ -195,80 +168,3 @@ def _fibre_colour(fibres: Fibres, local: NDArray, barycentric: _Array) -> _Array
     along = ((segment + (barycentric * further).sum(1)) / (length - 1))[:, None]
     root, tip = (np.broadcast_to(c, (count, 3))[strand] for c in (fibres.root_colour, fibres.tip_colour))
     return (root + (tip - root) * along).astype(np.float32)
-
-
-# Light --------------------------------------------------------------------------------------------------------------
-
-
-def _shade(samples: _Samples, lights: Lights) -> _Array:
-    """Radiance [n, 3] towards the eye."""
-    radiance = np.zeros_like(samples.colour)
-    for here, shade in ((~samples.strand, _shade_surface), (samples.strand, _shade_strands)):
-        if here.any():
-            radiance[here] = shade(samples.only(here), lights)
-    return radiance
-
-
-def _shade_surface(samples: _Samples, lights: Lights) -> _Array:
-    lifted = samples.place + _BIAS * samples.direction
-    lamps = lights.lamps
-    cosine = lamps.towards @ samples.direction.T
-    arrives = 1 - np.clip(lamps.behind(lifted) / _EDGE, 0, 1)
-    radiance = np.empty_like(samples.colour)
-    for channel in range(3):
-        wrap = samples.wrap[:, channel]
-        lit = lamps.irradiance[:, channel] @ (arrives * np.maximum(cosine + wrap, 0))
-        radiance[:, channel] = lit / (1 + wrap) ** 2 / np.pi * samples.colour[:, channel]
-
-    # Blinn's lobe, normalised, as wide as roughness and the size of the light make it; Schlick's reflectance.
-    halfway = _halfway(samples, lamps)
-    power = 2 / (np.maximum(samples.roughness**2, 0.02) + 0.5 * lamps.spread[:, None]) ** 2
-    lobe = np.maximum((halfway * samples.direction).sum(-1), 0) ** power * (power + 8) / (8 * np.pi)
-    fresnel = _schlick(samples.reflectance, (halfway * samples.towards_eye).sum(-1))
-    radiance += (arrives * lobe * fresnel * np.maximum(cosine, 0)).T @ lamps.irradiance
-
-    weight = np.maximum(lights.sky.towards @ samples.direction.T, 0)
-    open_sky = (weight * (1 - np.clip(lights.sky.behind(lifted) / _EDGE, 0, 1))).sum(0) / weight.sum(0)
-    gloss = _schlick(samples.reflectance, (samples.direction * samples.towards_eye).sum(1)) * (1 - samples.roughness)
-    return radiance + _sky(samples.colour, open_sky, gloss) * lights.sky_colour
-
-
-def _shade_strands(samples: _Samples, lights: Lights) -> _Array:
-    lamps = lights.lamps
-    arrives = np.exp(-np.maximum(lamps.behind(samples.place) - _BIAS, 0) / _HAIR_FADE)
-    # Light from the side of the eye is seen better than light from behind; highlights run across the strands.
-    arrives *= 0.5 + 0.5 * lamps.towards @ samples.towards_eye.T
-    sine = _sine(lamps.towards @ samples.direction.T)
-    sine_half = _sine((_halfway(samples, lamps) * samples.direction).sum(-1))
-    body = (arrives * (0.8 * sine / np.pi + 0.10 * sine_half**14)).T @ lamps.irradiance
-    shine = (arrives * 0.03 * sine_half**60).T @ lamps.irradiance
-
-    weight = _sine(lights.sky.towards @ samples.direction.T)
-    fade = np.exp(-np.maximum(lights.sky.behind(samples.place) - _BIAS, 0) / _HAIR_FADE)
-    open_sky = (weight * fade).sum(0) / weight.sum(0)
-    return body * samples.colour + shine + _sky(samples.colour, open_sky, np.zeros_like(open_sky)) * lights.sky_colour
-
-
-def _sky(colour: _Array, open_sky: _Array, gloss: _Array) -> _Array:
-    """Radiance [n, 3] under a sky of radiance 1; what a fold hides from it sees the fold's other side instead."""
-    returned = 1 - _INTERREFLECTION * colour * (1 - open_sky)[:, None]
-    return colour * open_sky[:, None] / returned + (gloss * open_sky)[:, None]
-
-
-def _halfway(samples: _Samples, lights: ParallelLights) -> _Array:
-    return _unit(samples.towards_eye + lights.towards[:, None])
-
-
-def _schlick(reflectance: _Array, cosine: _Array) -> _Array:
-    miss = 1 - np.clip(cosine, 0, 1)
-    square = miss * miss
-    return reflectance + (1 - reflectance) * square * square * miss
-
-
-def _sine(cosine: _Array) -> _Array:
-    return np.sqrt(np.maximum(1 - cosine * cosine, 0))
-
-
-def _unit(vectors: NDArray) -> _Array:
-    length = np.sqrt(np.einsum("...k,...k->...", vectors, vectors))[..., None]
-    return (vectors / (length + 1e-12)).astype(np.float32)

@@ -66,6 +66,8 @@ class Sight:
     depth: NDArray[np.float32]
     """[S, S] along the axis of the camera, model units."""
     view: View
+    through: Sight | None = None
+    """The clear things that it is seen through, without what is behind them; None if there are none."""
 
     @property
     def regions(self) -> NDArray[np.uint8]:
@@ -94,13 +96,19 @@ class Sight:
 def see(figure: Figure, view: View, size: int) -> Sight:
     """Look at a figure: a picture of ``size`` pixels."""
     parts = [part for part in figure.parts if part.material.kind not in CLEAR]
+    clear = [part for part in figure.parts if part.material.kind in CLEAR]
+    distance = np.linalg.norm(view.cam2world[:3, 3]) / HEAD_TO_MODEL
+    step = 2 * distance / (view.intrinsics[0, 0] * size * SAMPLES)  # what two samples cover at the head
+    strands = [simplified(fibres, float(step)) for fibres in figure.fibres]
+    return _sight([*parts, *strands], view, size, _sight(clear, view, size) if clear else None)
+
+
+def _sight(things: Sequence[Part | Fibres], view: View, size: int, through: Sight | None = None) -> Sight:
     eye = view.cam2world[:3, 3] / HEAD_TO_MODEL
-    step = 2 * np.linalg.norm(eye) / (view.intrinsics[0, 0] * size * SAMPLES)  # what two samples cover at the head
-    strands = [simplified(fibres, step) for fibres in figure.fibres]
     meshes = Meshes.joined(
-        [(part.vertices, part.faces) for part in parts] + [ribbons(fibres, eye) for fibres in strands]
+        [ribbons(thing, eye) if isinstance(thing, Fibres) else (thing.vertices, thing.faces) for thing in things]
     )
-    return Sight(meshes, (*parts, *strands), *_rasterized(meshes, view, size * SAMPLES), view)
+    return Sight(meshes, tuple(things), *_rasterized(meshes, view, size * SAMPLES), view, through)
 
 
 def visible(figure: Figure, view: View, points: NDArray, size: int = 512) -> NDArray[np.bool_]:

@@ -43,8 +43,14 @@ struct Edge {
     bool has(double value, bool once) const { return value > 0 || (once && owned && value == 0); }
 };
 
-int64_t clamped(double value, int64_t low, int64_t high) {
-    return static_cast<int64_t>(std::min(std::max(value, static_cast<double>(low)), static_cast<double>(high)));
+constexpr double kMargin = 1e-6;  // pixels, as in the reference
+
+int64_t first_at_or_after(double place, int64_t low) {
+    return place <= static_cast<double>(low) ? low : static_cast<int64_t>(std::ceil(place));
+}
+
+int64_t last_at_or_before(double place, int64_t high) {
+    return place >= static_cast<double>(high) ? high : static_cast<int64_t>(std::floor(place));
 }
 
 // Rows first .. last of one picture.
@@ -65,21 +71,19 @@ void draw(const Job& job, int64_t picture, int64_t first, int64_t last) {
         const double* a = vertices + 3 * static_cast<int64_t>(job.faces[3 * face]);
         const double* b = vertices + 3 * static_cast<int64_t>(job.faces[3 * face + 1]);
         const double* c = vertices + 3 * static_cast<int64_t>(job.faces[3 * face + 2]);
-        bool finite = true;
-        for (int k = 0; k < 3; ++k) finite = finite && std::isfinite(a[k]) && std::isfinite(b[k]) && std::isfinite(c[k]);
-        if (!finite) continue;
-        const double top = ((std::min({a[1], b[1], c[1]}) + 1) * height - 1) / 2;
-        const double bottom = ((std::max({a[1], b[1], c[1]}) + 1) * height - 1) / 2;
-        if (std::ceil(bottom) < static_cast<double>(first) || std::floor(top) > static_cast<double>(last)) continue;
+        // The sum of nine numbers is not finite if one of them is not (or if they are too large to be drawn anyway).
+        if (!std::isfinite(a[0] + a[1] + a[2] + b[0] + b[1] + b[2] + c[0] + c[1] + c[2])) continue;
+        const double top = ((std::min({a[1], b[1], c[1]}) + 1) * height - 1) / 2 - kMargin;
+        const double bottom = ((std::max({a[1], b[1], c[1]}) + 1) * height - 1) / 2 + kMargin;
+        const double left = ((std::min({a[0], b[0], c[0]}) + 1) * width - 1) / 2 - kMargin;
+        const double right = ((std::max({a[0], b[0], c[0]}) + 1) * width - 1) / 2 + kMargin;
+        if (bottom < first || top > last || right < 0 || left > width - 1) continue;
+        const int64_t row_from = first_at_or_after(top, first), row_to = last_at_or_before(bottom, last);
+        const int64_t column_from = first_at_or_after(left, 0), column_to = last_at_or_before(right, job.width - 1);
+        if (row_from > row_to || column_from > column_to) continue;
         const double area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
         if (area == 0 || (job.cull && area > 0)) continue;
         if (job.perspective && !(a[2] > 0 && b[2] > 0 && c[2] > 0)) continue;
-        const double left = ((std::min({a[0], b[0], c[0]}) + 1) * width - 1) / 2;
-        const double right = ((std::max({a[0], b[0], c[0]}) + 1) * width - 1) / 2;
-        if (std::ceil(right) < 0 || std::floor(left) > width - 1) continue;
-        const int64_t column_from = clamped(std::floor(left), 0, job.width - 1);
-        const int64_t column_to = clamped(std::ceil(right), 0, job.width - 1);
-        const int64_t row_from = clamped(std::floor(top), first, last), row_to = clamped(std::ceil(bottom), first, last);
 
         const double turn = area > 0 ? 1.0 : -1.0;
         const Edge at_a(b, c, turn), at_b(c, a, turn), at_c(a, b, turn);
