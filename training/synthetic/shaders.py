@@ -27,18 +27,42 @@ def material_of(material: Material):
 
 
 def fibre_material(fibres: Fibres):
-    """Blender's material for strands, whose colours run from the curves' attributes ``root`` to ``tip``."""
-    made, tree, shader = _principled("fibres", fibres.roughness, 0.35)
+    """Blender's material for strands, whose colours run from the curves' attributes ``root`` to ``tip``.
+
+    Two thirds is an ordinary matt surface, which carries the colour; a third is the scattering of hair (Chiang et al.
+    2016), of which only the first reflection is followed: the sheen across locks. All of its scattering would take more
+    than twice the time.
+    """
+    made, tree, matt = _principled("fibres", 0.6, 0.0)
     info = tree.nodes.new("ShaderNodeHairInfo")
-    mix = tree.nodes.new("ShaderNodeMix")
-    mix.data_type = "RGBA"
-    tree.links.new(info.outputs["Intercept"], mix.inputs["Factor"])
+    colour = tree.nodes.new("ShaderNodeMix")
+    colour.data_type = "RGBA"
+    tree.links.new(info.outputs["Intercept"], colour.inputs["Factor"])
     for socket, name in ((6, "root"), (7, "tip")):
         attribute = tree.nodes.new("ShaderNodeAttribute")
         attribute.attribute_name = name
-        tree.links.new(attribute.outputs["Color"], mix.inputs[socket])
-    tree.links.new(mix.outputs[2], shader.inputs["Base Color"])
+        tree.links.new(attribute.outputs["Color"], colour.inputs[socket])
+    sheen = tree.nodes.new("ShaderNodeBsdfHairPrincipled")
+    sheen.model, sheen.parametrization = "CHIANG", "COLOR"
+    sheen.inputs["Roughness"].default_value = 0.8 * fibres.roughness
+    sheen.inputs["Radial Roughness"].default_value = 0.6
+    sheen.inputs["Random Roughness"].default_value = 0.0
+    tree.links.new(colour.outputs[2], matt.inputs["Base Color"])
+    tree.links.new(colour.outputs[2], sheen.inputs["Color"])
+    _mix(tree, 0.35, matt.outputs[0], sheen.outputs[0])
     return made
+
+
+def _mix(tree, factor, first, other) -> None:
+    """Show a mix of two shaders; the factor is a number or the output of a node."""
+    mix = tree.nodes.new("ShaderNodeMixShader")
+    if isinstance(factor, float):
+        mix.inputs[0].default_value = factor
+    else:
+        tree.links.new(factor, mix.inputs[0])
+    tree.links.new(first, mix.inputs[1])
+    tree.links.new(other, mix.inputs[2])
+    tree.links.new(mix.outputs[0], tree.nodes["Material Output"].inputs["Surface"])
 
 
 def _principled(name: str, roughness: float, specular: float = 0.5):
@@ -119,12 +143,13 @@ def _clear(tree, shader, material: Material) -> None:
     gloss.inputs["Roughness"].default_value = material.roughness
     fresnel = tree.nodes.new("ShaderNodeFresnel")
     fresnel.inputs["IOR"].default_value = 1.38
-    mix = tree.nodes.new("ShaderNodeMixShader")
-    tree.links.new(fresnel.outputs[0], mix.inputs[0])
-    tree.links.new(through.outputs[0], mix.inputs[1])
-    tree.links.new(gloss.outputs[0], mix.inputs[2])
-    output = tree.nodes["Material Output"]
-    tree.links.new(mix.outputs[0], output.inputs["Surface"])
+    # Only the camera sees the reflection: what falls through a lens lights the eye behind it in full.
+    path = tree.nodes.new("ShaderNodeLightPath")
+    seen = tree.nodes.new("ShaderNodeMath")
+    seen.operation = "MULTIPLY"
+    tree.links.new(fresnel.outputs[0], seen.inputs[0])
+    tree.links.new(path.outputs["Is Camera Ray"], seen.inputs[1])
+    _mix(tree, seen.outputs[0], through.outputs[0], gloss.outputs[0])
 
 
 _KINDS: dict[str, Callable[..., None]] = {
