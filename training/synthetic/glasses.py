@@ -146,7 +146,7 @@ class _Face:
         self._ridge = places[places[:, 1].argsort()]
 
     def ridge(self, height: float) -> float:
-        """z of the nose's ridge at a height."""
+        """Z of the nose's ridge at a height."""
         return float(np.interp(height, self._ridge[:, 1], self._ridge[:, 2]))
 
     def clearance(self, flat: NDArray, gap: float) -> float:
@@ -208,5 +208,5 @@ def _pad(dish: _Dish, face: _Face, left: NDArray, side: int) -> Mesh:
     height = face.eye_height - 0.007
     inner = left[np.argmin(left[:, 0] + 3 * np.abs(left[:, 1] - height))]
     end = np.array([max(inner[0] - 0.0028, 0.0065), height - 0.001, inner[2] - 0.006])
-    path = np.stack([inner, (inner + end) / 2 + [0, 0.001, -0.001], end, end + [0.001, -0.005, -0.001]])
+    path = np.stack([inner, (inner + end) / 2 + [0, 0.001, -0.001], end, end + np.array([0.001, -0.005, -0.001])])
     return tube(path * [side, 1, 1], np.array([0.0010, 0.0010, 0.0022, 0.0018]), 0.0012, np.array([0.3, 0.0, 1.0]))
