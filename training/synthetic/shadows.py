@@ -15,17 +15,19 @@ import torch
 from numpy.typing import NDArray
 
 from neural_core.ops.rasterize import rasterize
+from neural_core.records import SKIN
 from training.synthetic.figure import Fibres, Figure
 from training.synthetic.lighting import Lamp, Setting
-from training.synthetic.sight import CLEAR, Meshes, ribbons, simplified
+from training.synthetic.sight import CLEAR, Meshes, ribbon_faces, ribbon_vertices, simplified, strand_directions
 
 _CENTRE = np.array([0.0, -0.06, 0.0])  # of the cube that casts and receives shadows, head space
 _REACH = 0.30  # metres from its centre to its sides
 _LAMP_MAP, _SKY_MAP = 192, 128  # pixels
 _LAMP_SPREAD = 2  # parallel lights along a side of a lamp
 _SKY_LIGHTS = 16
-_EVERY = 6  # of so many strands one casts shadows, so much thicker
-_STEP = 0.008  # metres between its points
+_STRANDS = 1000  # of a head of hair that cast shadows, so much thicker
+_TOLERANCE = 0.006  # metres that they may be simplified by
+_SHADOWLESS = (*CLEAR, "eye", "lid", "mouth", "tongue", "gum", "tooth")  # what skin always surrounds casts none
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,7 @@ class Lights:
 
 def light(figure: Figure, setting: Setting) -> Lights:
     """Light a figure."""
-    solids = Meshes.joined([(part.vertices, part.faces) for part in figure.parts if part.material.kind not in CLEAR])
-    fibres = [simplified(strands, _STEP, _EVERY) for strands in figure.fibres]
+    casters = _Casters.of(figure)
     spread = [(lamp, place) for lamp in setting.lamps for place in _spread(lamp)]
     irradiance = [
         # Blender's area light of P watts has the radiance P / (pi area), and so the irradiance P / (pi distance^2).
@@ -78,9 +79,9 @@ def light(figure: Figure, setting: Setting) -> Lights:
         for lamp, _ in spread
     ]
     widths = [float(lamp.width / (2 * _LAMP_SPREAD * np.sqrt(lamp.place @ lamp.place))) for lamp, _ in spread]
-    lamps = _parallel(solids, fibres, [place for _, place in spread], irradiance, widths, _LAMP_MAP)
+    lamps = _parallel(casters, [place for _, place in spread], irradiance, widths, _LAMP_MAP)
     everywhere = list(_all_round(_SKY_LIGHTS))
-    sky = _parallel(solids, fibres, everywhere, [np.ones(3)] * _SKY_LIGHTS, [0.0] * _SKY_LIGHTS, _SKY_MAP)
+    sky = _parallel(casters, everywhere, [np.ones(3)] * _SKY_LIGHTS, [0.0] * _SKY_LIGHTS, _SKY_MAP)
     return Lights(lamps, sky, setting.sky.astype(np.float32))
 
 
@@ -102,24 +103,51 @@ def _all_round(count: int) -> NDArray[np.float64]:
     return np.stack([flat * np.sin(turn), height, flat * np.cos(turn)], 1)
 
 
+@dataclass(frozen=True)
+class _Casters:
+    """What casts shadows: parts as they are, and some strands, of which each light sees other sides."""
+
+    solid: NDArray[np.float32]
+    """[v, 3]."""
+    fibres: tuple[Fibres, ...]
+    directions: tuple[NDArray[np.float32], ...]
+    faces: NDArray[np.int32]
+    """[m, 3] of the solids' vertices, then of the strands' sides."""
+
+    @classmethod
+    def of(cls, figure: Figure) -> _Casters:
+        solids = Meshes.joined([(p.vertices, p.faces) for p in figure.parts if p.material.kind not in _SHADOWLESS])
+        # Brows and lashes (fibres of the region SKIN) lie on what they would shade.
+        hair = [fibres for fibres in figure.fibres if fibres.region != SKIN and len(fibres.points)]
+        fibres = tuple(simplified(f, _TOLERANCE, max(1, len(f.points) // _STRANDS)) for f in hair)
+        bands = [(np.zeros((2 * f.radii.size, 3)), ribbon_faces(*f.radii.shape)) for f in fibres]
+        joined = Meshes.joined([(solids.vertices, solids.faces), *bands])
+        directions = tuple(strand_directions(f.points).astype(np.float32) for f in fibres)
+        return cls(solids.vertices.astype(np.float32), fibres, directions, joined.faces)
+
+    def seen_from(self, towards: NDArray) -> NDArray[np.float32]:
+        """Vertices [n, 3] of everything, the strands turned to a direction."""
+        towards = towards.astype(np.float32)
+        bands = [
+            ribbon_vertices(f.points.astype(np.float32), f.radii.astype(np.float32), along, towards)
+            for f, along in zip(self.fibres, self.directions, strict=True)
+        ]
+        return np.concatenate([self.solid, *bands])
+
+
 def _parallel(
-    solids: Meshes,
-    fibres: list[Fibres],
-    places: list[NDArray],
-    irradiance: list[NDArray],
-    spread: list[float],
-    size: int,
+    casters: _Casters, places: list[NDArray], irradiance: list[NDArray], spread: list[float], size: int
 ) -> ParallelLights:
     axes, first = [], []
+    faces = torch.from_numpy(casters.faces)
     for place in places:
         towards = place / np.linalg.norm(place)
         right = np.cross([0.0, 1.0, 0.0] if abs(towards[1]) < 0.95 else [1.0, 0.0, 0.0], towards)
         right /= np.linalg.norm(right)
         axes.append(np.stack([right, np.cross(right, towards), -towards]))
-        bands = [ribbons(strands, towards, parallel=True) for strands in fibres]
-        meshes = Meshes.joined([(solids.vertices, solids.faces), *bands])
-        in_map = (meshes.vertices - _CENTRE) @ (axes[-1] / [[_REACH], [_REACH], [1.0]]).T
-        seen = rasterize(torch.from_numpy(in_map)[None], torch.from_numpy(meshes.faces), size)
+        to_map = (axes[-1] / [[_REACH], [_REACH], [1.0]]).astype(np.float32)
+        in_map = (casters.seen_from(towards) - _CENTRE.astype(np.float32)) @ to_map.T
+        seen = rasterize(torch.from_numpy(in_map)[None], faces, size)
         first.append(torch.where(seen.covered, seen.depth, torch.inf)[0].numpy())
     axes = np.array(axes, np.float32).reshape(-1, 3, 3)
     return ParallelLights(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CLEAR = ("lens", "cornea")
 SAMPLES = 3
 """Samples along a side of a pixel; odd, so that one of them is the pixel's centre."""
+_SEGMENTS = (2, 3, 5, 8, 12, 18, 26)  # how many segments strands are simplified to
+_PROBE = 11  # every so-maniest strand decides
 _TOUCHING = 1.5e-3 * HEAD_TO_MODEL  # a point this far behind the surface is still on it, model units
 
 
@@ -98,8 +100,8 @@ def see(figure: Figure, view: View, size: int) -> Sight:
     parts = [part for part in figure.parts if part.material.kind not in CLEAR]
     clear = [part for part in figure.parts if part.material.kind in CLEAR]
     distance = np.linalg.norm(view.cam2world[:3, 3]) / HEAD_TO_MODEL
-    step = 2 * distance / (view.intrinsics[0, 0] * size * SAMPLES)  # what two samples cover at the head
-    strands = [simplified(fibres, float(step)) for fibres in figure.fibres]
+    sample = float(distance / (view.intrinsics[0, 0] * size * SAMPLES))  # metres that a sample covers at the head
+    strands = [simplified(fibres, sample) for fibres in figure.fibres]
     return _sight([*parts, *strands], view, size, _sight(clear, view, size) if clear else None)
 
 
@@ -127,7 +129,7 @@ def visible(figure: Figure, view: View, points: NDArray, size: int = 512) -> NDA
     parts = [part for part in figure.parts if part.material.kind not in CLEAR]
     head = [(part.vertices, part.faces) for part in parts if not np.isin(part.region, GLASSES).any()]
     others = [(part.vertices, part.faces) for part in parts if np.isin(part.region, GLASSES).any()]
-    others += [ribbons(simplified(fibres, 2e-3, every=2), eye) for fibres in figure.fibres if fibres.region != SKIN]
+    others += [ribbons(simplified(fibres, 2e-3, every=3), eye) for fibres in figure.fibres if fibres.region != SKIN]
     places = to_picture(points, view)
     column = np.floor((places[:, 0] + 1) / 2 * size).astype(int)
     row = np.floor((places[:, 1] + 1) / 2 * size).astype(int)
@@ -174,37 +176,57 @@ def ribbons(fibres: Fibres, eye: NDArray, parallel: bool = False) -> tuple[NDArr
         eye: [3] where it is looked at from, head space; or the direction towards it.
         parallel: Whether ``eye`` is a direction.
     """
-    points, radii = fibres.points, fibres.radii
-    along = strand_directions(points)
-    across = np.cross(along, eye if parallel else eye - points)
-    across *= (radii / (np.linalg.norm(across, axis=-1) + 1e-12))[..., None]
-    vertices = np.stack([points - across, points + across], 2).reshape(-1, 3)
-    count, length = radii.shape
+    along = strand_directions(fibres.points)
+    towards = eye if parallel else eye - fibres.points
+    return ribbon_vertices(fibres.points, fibres.radii, along, towards), ribbon_faces(*fibres.radii.shape)
+
+
+def ribbon_vertices(points: NDArray, radii: NDArray, along: NDArray, towards: NDArray) -> NDArray:
+    """Both sides of strands [2 n p, 3], seen from the direction or directions ``towards``."""
+    across = np.cross(along, towards)
+    across *= (radii / (np.sqrt(np.einsum("npk,npk->np", across, across)) + 1e-12))[..., None]
+    return np.stack([points - across, points + across], 2).reshape(-1, 3)
+
+
+def ribbon_faces(count: int, length: int) -> NDArray[np.int32]:
+    """Triangles between the vertices that `ribbon_vertices` gives for strands of some length in points."""
     start = 2 * (np.arange(count)[:, None] * length + np.arange(length - 1))[..., None]
     faces = np.stack([start + corners for corners in ([0, 1, 2], [2, 1, 3])], 2)
-    return vertices, faces.reshape(-1, 3).astype(np.int32)
+    return faces.reshape(-1, 3).astype(np.int32)
 
 
-def simplified(fibres: Fibres, step: float, every: int = 1) -> Fibres:
-    """Strands with points no closer than it takes.
+def simplified(fibres: Fibres, tolerance: float, every: int = 1) -> Fibres:
+    """Strands with no more points than it takes.
 
     Args:
         fibres: n strands of p points.
-        step: Metres between points that are enough for nearly all strands.
+        tolerance: How far, in metres, nine of ten strands may move at most.
         every: Only every so-maniest strand, so much thicker: as dense from a distance.
     """
-    points, radii = fibres.points[::every], fibres.radii[::every] * every
-    if not len(points):
+    if not len(fibres.points):
         return fibres
-    lengths = np.linalg.norm(np.diff(points[::7], axis=1), axis=-1).sum(1)
-    segments = points.shape[1] - 1
-    wanted = int(np.clip(np.ceil(np.quantile(lengths, 0.9) / step), min(3, segments), segments))
-    keep = np.round(np.linspace(0, segments, wanted + 1)).astype(int)
     colours = {
         name: colour[::every] if colour.ndim == 2 else colour
         for name, colour in (("root_colour", fibres.root_colour), ("tip_colour", fibres.tip_colour))
     }
-    return replace(fibres, points=points[:, keep], radii=radii[:, keep], **colours)
+    keep = _points_to_keep(fibres.points[:: _PROBE + every], tolerance)
+    return replace(fibres, points=fibres.points[::every, keep], radii=fibres.radii[::every, keep] * every, **colours)
+
+
+def _points_to_keep(strands: NDArray, tolerance: float) -> NDArray[np.int64]:
+    """The fewest points, evenly over the strands [n, p, 3], between which the others lie nearly on straight lines."""
+    last = strands.shape[1] - 1
+    for segments in _SEGMENTS:
+        if segments >= last:
+            break
+        keep = np.round(np.linspace(0, last, segments + 1)).astype(int)
+        place = np.arange(last + 1)
+        before = np.clip(np.searchsorted(keep, place, side="right") - 1, 0, segments - 1)
+        share = ((place - keep[before]) / (keep[before + 1] - keep[before]))[:, None]
+        straight = strands[:, keep[before]] * (1 - share) + strands[:, keep[before + 1]] * share
+        if np.quantile(np.linalg.norm(straight - strands, axis=2).max(1), 0.9) <= tolerance:
+            return keep
+    return np.arange(last + 1)
 
 
 def strand_directions(points: NDArray) -> NDArray[np.float64]:
