@@ -14,11 +14,10 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..cameras import EG3D_FOCAL, EG3D_RADIUS, Camera
+from ..cameras import Camera, orbit
 from ..ops.rasterize import interpolate, rasterize
 from ..records import HEAD_TO_MODEL
 from .model import FaceModel
-
 
 
 def pncc(
@@ -29,7 +28,7 @@ def pncc(
     Args:
         model: the face model.
         vertices: its posed vertices, head space, metres.
-        camera: where it is looked at from, model space as EG3D's labels; `frontal_camera()` if not given.
+        camera: where it is looked at from, model space as EG3D's labels; straight from the front if not given.
         size: side of the pictures in pixels.
 
     Deterministic; no gradient.
@@ -37,17 +36,9 @@ def pncc(
     mask = face_triangles(model)
     corners = coordinate_code(model, mask)[None]
     faces = torch.from_numpy(model.faces[mask])
-    places = in_picture(HEAD_TO_MODEL * vertices, camera or frontal_camera())
+    places = in_picture(HEAD_TO_MODEL * vertices, camera or orbit())
     seen = rasterize(places, faces, size, perspective=True)
     return interpolate(seen, corners.to(vertices.device)).movedim(-1, 1)
-
-
-def frontal_camera() -> Camera:
-    """Return EG3D's camera straight in front of the face, in model space: the one of a code."""
-    cam2world = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
-    cam2world[2, 3] = EG3D_RADIUS
-    intrinsics = torch.tensor([[EG3D_FOCAL, 0.0, 0.5], [0.0, EG3D_FOCAL, 0.5], [0.0, 0.0, 1.0]])
-    return Camera(cam2world[None], intrinsics[None])
 
 
 def face_triangles(model: FaceModel) -> NDArray[np.bool_]:

@@ -24,7 +24,7 @@ from training.synthetic.shadows import Lights, light
 from training.synthetic.sight import SAMPLES, Sight, camera_rays, see, strand_directions
 
 if TYPE_CHECKING:
-    from training.synthetic.people import View
+    from training.synthetic.views import View
 
 _Array = NDArray[np.float32]
 

@@ -20,7 +20,7 @@ from neural_core.records import BACKGROUND, GLASSES, HEAD_TO_MODEL, SKIN
 from training.synthetic.figure import Fibres, Figure, Part
 
 if TYPE_CHECKING:
-    from training.synthetic.people import View
+    from training.synthetic.views import View
 
 CLEAR = ("lens", "cornea")
 SAMPLES = 3
