@@ -11,6 +11,7 @@ shoulders, not the head.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .files import replacing
+from .files import make_folder, write_bytes
 
 FORMAT = "portrait-record/1"
 HEAD_TO_MODEL = 2.0
@@ -111,14 +112,16 @@ class Record:
     def save(self, path: Path) -> None:
         """Write the record at once or not at all; equal records give equal files. Raises PortraitError."""
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("images", "source")}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as partial:
-            np.savez_compressed(
-                partial,
-                images=np.array(self.images, np.str_),
-                source=np.array(json.dumps({"format": FORMAT, **self.source}, sort_keys=True)),
-                **arrays,
-            )
+        # Made in memory: what numpy leaves open when a disk is full would say so once more, in its own words.
+        memory = io.BytesIO()
+        np.savez_compressed(
+            memory,
+            images=np.array(self.images, np.str_),
+            source=np.array(json.dumps({"format": FORMAT, **self.source}, sort_keys=True)),
+            **arrays,
+        )
+        make_folder(path.parent)
+        write_bytes(path, memory.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> Record:

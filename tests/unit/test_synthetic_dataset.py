@@ -2,6 +2,7 @@
 """The loop over people, and what it writes: true labels, whole or not at all, the same whoever shared the work."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from training.synthetic.picture import Picture
 from training.synthetic.plan import Job, Plan
 
 SIZE = 24
-PLAN = Plan(views=2, instants=2, expressions="natural", size=SIZE)
+PLAN = Plan(views=2, instants=2, expressions="natural", size=SIZE, max_yaw=50)
 
 
 class Bare:
@@ -136,12 +137,14 @@ def test_labels_agree_with_each_other(whole):
         for frame in range(len(record)):
             at = np.floor(record.points_478[frame] * SIZE).astype(int)
             seen = record.visible[frame]
-            assert seen.mean() > 0.05 or abs(record.cameras[frame][11]) < 2  # from the front and the side
+            assert seen.mean() > 0.3
             column, row = np.clip(at[seen].T, 0, SIZE - 1)
             place = record.landmarks_478[frame][seen] * 2 - record.cameras[frame][[3, 7, 11]]
             there = record.depth[frame][row, column].astype(float)
-            # A pixel is 5 cm of model space wide, and some landmarks lie on the outline.
-            assert (np.abs(there - np.linalg.norm(place, axis=1)) < 0.1).mean() > 0.8
+            # A pixel is 5 cm of model space wide; of a profile, many landmarks lie on the outline.
+            apart = np.abs(there - np.linalg.norm(place, axis=1))
+            assert (apart[there > 0] < 0.1).mean() > 0.85
+            assert np.median(apart) < 0.05
 
 
 def test_two_workers_write_what_one_writes(whole, tmp_path):
@@ -155,16 +158,16 @@ def test_two_workers_write_what_one_writes(whole, tmp_path):
 def test_a_run_that_dies_leaves_no_half_person_and_goes_on(whole, tmp_path, monkeypatch, moment):
     """It dies before a take of six, or (the last) when the second record is half written."""
     if moment == 6:
-        save, saved = np.savez_compressed, []
+        write, saved = Path.write_bytes, []
 
-        def dying(file, **arrays):
-            if saved:
-                Path(file).write_bytes(b"half")
+        def dying(path, data):
+            if path.suffix == ".npz" and any(saved):
+                write(path, b"half")
                 raise KeyboardInterrupt
-            saved.append(file)
-            save(file, **arrays)
+            saved.append(path.suffix == ".npz")
+            return write(path, data)
 
-        monkeypatch.setattr(np, "savez_compressed", dying)
+        monkeypatch.setattr(Path, "write_bytes", dying)
     with pytest.raises(KeyboardInterrupt):
         render(tmp_path, camera=Camera3000(dies_after=moment))
     monkeypatch.undo()
@@ -175,7 +178,7 @@ def test_a_run_that_dies_leaves_no_half_person_and_goes_on(whole, tmp_path, monk
 
 
 def test_leftovers_of_a_killed_process_are_cleared(whole, tmp_path):
-    render(tmp_path)
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     (tmp_path / "records" / ".000001.99.part.npz").write_bytes(b"half")
     (tmp_path / "00000" / ".img000001_0001.99.part.png").write_bytes(b"half")
     clear_leftovers(tmp_path)
@@ -184,7 +187,7 @@ def test_leftovers_of_a_killed_process_are_cleared(whole, tmp_path):
 
 
 def test_the_checksum_sees_every_byte_and_every_name(whole, tmp_path):
-    render(tmp_path)
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     picture = tmp_path / "00000" / "img000001_0001.png"
     content = picture.read_bytes()
     picture.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -216,10 +219,13 @@ def test_clips_have_times(tmp_path):
 
 
 def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
-    def full(*_args, **_values):
-        raise OSError(28, "No space left on device")
+    def full(path, data):
+        if path.suffix == ".npz":
+            raise OSError(28, "No space left on device")
+        return write(path, data)
 
-    monkeypatch.setattr(np, "savez_compressed", full)
+    write = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(PortraitError, match=r"No space left on device\. The disk is full"):
         render(tmp_path)
     assert finished_people(tmp_path) == []

@@ -109,7 +109,6 @@ def _render_person(
             tell(person.index)
     plan = job.plan
     source = {"seed": job.seed, "variety": plan.variety, "framing": plan.framing, "expressions": plan.expressions}
-    make_folder(record_file(job.out, person.index).parent)
     record(person, names, frames, source).save(record_file(job.out, person.index))
 
 
