@@ -11,7 +11,6 @@ from neural_core.human.appearance import APPEARANCE, IDENTITY_SIZE
 from neural_core.human.model import FaceModel
 from training.synthetic import regions
 from training.synthetic.bust import build_bust, neck_loop
-from training.synthetic.hair import Comb, vertex_normals
 from training.synthetic.looks import Look, look_of, srgb_to_linear
 from training.synthetic.textures import SkinChart
 
@@ -19,11 +18,6 @@ from training.synthetic.textures import SkinChart
 @pytest.fixture(scope="module")
 def head() -> FaceModel:
     return load_anny_head()
-
-
-@pytest.fixture(scope="module")
-def comb(head: FaceModel) -> Comb:
-    return Comb(head)
 
 
 def code_with(**values: float) -> np.ndarray:
@@ -95,56 +89,6 @@ def test_regions_know_their_places():
     for mask in (regions.scalp, regions.beard):
         both = mask(np.array([[0.05, -0.08, 0.05], [-0.05, -0.08, 0.05]]))
         assert both[0] == both[1]
-
-
-def test_normals_of_a_cube_corner_point_outwards():
-    vertices = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
-    faces = np.array([[0, 2, 1], [0, 3, 2], [0, 1, 3], [1, 2, 3]])
-    np.testing.assert_allclose(vertex_normals(vertices, faces)[0], -np.ones(3) / np.sqrt(3), atol=1e-6)
-
-
-def test_hair_is_repeatable_outside_the_head_and_off_the_face(head: FaceModel, comb: Comb):
-    look = look_of(code_with(hair_length=1.5, fringe=1.0), head)
-    vertices = head.v_template.astype(float)
-    body = build_bust(vertices[neck_loop(head)]).skin
-    first, again = (comb.hair(vertices, body, look)[0].fibres for _ in range(2))
-    np.testing.assert_array_equal(first.points, again.points)
-    assert first.points.shape[1:] == (36, 3)
-    assert len(first.points) > 3000
-    roots = first.points[:, 0]
-    nearest = np.linalg.norm(roots[::50, None] - vertices[None], axis=-1).min(1)
-    assert nearest.max() < 0.02  # on the skin, whose vertices lie up to 3 cm apart on the scalp
-    visible = first.points[first.radii > 1e-4]
-    face = (np.abs(visible[:, 0]) < 0.05) & (visible[:, 1] < 0.015) & (visible[:, 2] > 0.035)
-    assert not face.any()
-    inner = np.linalg.norm(visible / [0.07, 0.1, 0.09], axis=1) < 0.8
-    assert inner.mean() < 0.01
-
-
-def test_longer_means_longer_and_a_beard_needs_a_man(head: FaceModel, comb: Comb):
-    vertices = head.v_template.astype(float)
-    body = build_bust(vertices[neck_loop(head)]).skin
-
-    def reach(value: float) -> float:
-        strands = comb.hair(vertices, body, look_of(code_with(hair_length=value), head))[0].fibres
-        return float(np.linalg.norm(np.diff(strands.points, axis=1), axis=-1).sum(1).mean())
-
-    assert reach(-1.5) < 0.5 * reach(0.0) < 0.25 * reach(1.5)
-    man = dataclasses.replace(look_of(np.zeros(64), head), beard=0.9, beard_length=0.015)
-    assert len(comb.beard(vertices, man)[0].fibres.points) > 1000
-    assert comb.beard(vertices, dataclasses.replace(man, beard=0.0)) == []
-
-
-def test_hair_moves_little_when_the_code_does(head: FaceModel, comb: Comb):
-    vertices = head.v_template.astype(float)
-    body = build_bust(vertices[neck_loop(head)]).skin
-    code = code_with(hair_length=0.5, hair_wave=0.5)
-    for name in ("hair_length", "hair_volume", "parting", "hair_wave", "fringe"):
-        first, other = (
-            comb.hair(vertices, body, look_of(code + t * code_with(**{name: 1.0}), head))[0].fibres for t in (0, 0.01)
-        )
-        assert first.points.shape == other.points.shape
-        assert np.median(np.abs(first.points - other.points)) < 1e-3, name
 
 
 def test_the_bust_continues_the_neck(head: FaceModel):

@@ -20,6 +20,7 @@ PAINTED_BROWS = 0.45
 _BROW_HAIRS = 2200
 _STEPS = 6
 _UPPER, _LOWER = 110, 60  # lashes of one eye
+_BEHIND = np.array([0.0, 0.0, 0.0115])  # from the lids' edges to the centre of the eye, metres
 
 
 class Brows:
@@ -56,29 +57,27 @@ class Brows:
         strands = points[:, None] + lengths[:, None, None] * (t * heading[:, None] + 0.5 * t**2 * bow)
         strands = strands + rise * outwards[:, None]
         radii = 0.00013 * np.sqrt(there)[:, None] * (1 - 0.75 * t[..., 0] ** 1.5)
-        colour: NDArray[np.float64] = np.clip(_colour(look) * np.exp(0.25 * self._light)[:, None], 0.0, 1.0)
-        fibres = Fibres("brows", strands[keep], radii[keep], colour[keep], np.clip(1.2 * colour[keep], 0.0, 1.0), SKIN)
+        colour = np.minimum(_colour(look) * np.exp(0.25 * self._light)[:, None], 0.8)
+        fibres = Fibres("brows", strands[keep], radii[keep], colour[keep], 1.2 * colour[keep], SKIN)
         return [RestFibres(fibres, self._roots.corners[keep], self._roots.barycentric[keep])]
 
 
 class Lashes:
-    """Roots of the lashes along the rims of the lids."""
+    """Roots of the lashes along the edges of the lids."""
 
     def __init__(self, model: FaceModel) -> None:
         rng = np.random.default_rng(9)
         self._faces = model.faces[model.parts["skin"]]
-        self._eyes = [_rim_roots(model, side, rng) for side in (1, -1)]
+        self._eyes = [_lid_roots(model, side, rng) for side in (1, -1)]
         self._jitter = rng.standard_normal((2, _UPPER + _LOWER, 3))
         self._chance = rng.random((2, _UPPER + _LOWER))
 
     def grow(self, vertices: NDArray, look: Look) -> list[RestFibres]:
         """All four rows: forwards from the rim, then curved away from the eye, longest at the outer third."""
         found = []
-        for (roots, along, upper, centre_of), jitter, chance in zip(
-            self._eyes, self._jitter, self._chance, strict=True
-        ):
+        for (roots, along, upper), jitter, chance in zip(self._eyes, self._jitter, self._chance, strict=True):
             points, _ = roots.on(vertices, np.zeros_like(vertices))
-            centre = vertices[centre_of].mean(0)
+            centre = points.mean(0) - _BEHIND
             forward = unit(points - centre)
             side = np.sign(centre[0])
             up = np.where(upper, 1.0, -1.0)
@@ -108,17 +107,16 @@ def _colour(look: Look) -> NDArray:
     return 0.5 * np.minimum(look.hair, 0.22) + 0.03 * look.skin * np.array([0.6, 0.4, 0.3])
 
 
-def _rim_roots(model: FaceModel, side: int, rng: np.random.Generator) -> tuple[Roots, NDArray, NDArray, NDArray]:
-    """Roots along one eye's rim, how far from the nose (0..1), whether on the upper lid, and the eye's vertices."""
+def _lid_roots(model: FaceModel, side: int, rng: np.random.Generator) -> tuple[Roots, NDArray, NDArray]:
+    """Roots along one eye's lids, how far they are from the nose (0..1), and whether on the upper lid.
+
+    The skin's own rim lies hidden behind the eyeball's surface; the edge that one sees is the next ring of vertices.
+    """
     template = model.v_template.astype(float)
     skin = model.faces[model.parts["skin"]]
     rim = np.intersect1d(skin, model.faces[model.parts["eye_cavities"]])
     rim = rim[side * template[rim, 0] > 0]
-    edges = []
-    for face in skin[np.isin(skin, rim).sum(1) == 2]:
-        on = np.isin(face, rim)
-        a, b = face[on]
-        edges.append((a, b, face[~on][0]))
+    edges = [(*face[~on], face[on][0]) for face in skin if (on := np.isin(face, rim)).sum() == 1]
     corners = np.array(edges)
     places = template[corners[:, :2]].mean(1)
     x = side * places[:, 0]
@@ -136,7 +134,6 @@ def _rim_roots(model: FaceModel, side: int, rng: np.random.Generator) -> tuple[R
     t = rng.random(len(index))
     barycentric = np.stack([1 - t, t, 0 * t], 1)
     found = np.einsum("nc,ncd->nd", barycentric, template[corners[index]])
-    eye = np.unique(model.faces[model.parts["left_eye" if side > 0 else "right_eye"]])
     along = np.clip((side * found[:, 0] - inner) / (outer - inner), 0, 1)
     upper = np.arange(len(index)) < _UPPER
-    return Roots(corners[index].astype(np.int32), barycentric, found), along, upper, eye
+    return Roots(corners[index].astype(np.int32), barycentric, found), along, upper

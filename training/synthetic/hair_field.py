@@ -12,10 +12,11 @@ from scipy.spatial import KDTree
 
 from training.synthetic.hair_roots import unit
 
-_LOW = np.array([-0.26, -0.40, -0.24])
-_HIGH = np.array([0.26, 0.17, 0.20])
-_CELL = 0.007
+_LOW = np.array([-0.23, -0.36, -0.20])
+_HIGH = np.array([0.23, 0.16, 0.15])
+_CELL = 0.008
 _FAR = 0.030  # metres: distances are kept up to here
+_BALL = np.ones((3, 3, 3), bool)
 _SPINE = np.array([[0.0, 0.03, -0.03], [0.0, -0.14, -0.05], [0.0, -0.30, -0.05], [0.0, -0.45, -0.03]])
 _SHOULDERS = np.array([[-0.17, -0.30, -0.05], [0.17, -0.30, -0.05]])
 
@@ -39,21 +40,16 @@ class Skin:
         cells = cells[((cells >= 0) & (cells < shape)).all(1)]
         near = np.zeros(shape, bool)
         near[tuple(cells.T)] = True
-        # Points of the body are up to 4 cm apart, so that a ball of this radius leaves no hole between them.
-        near = np.asarray(binary_dilation(near, iterations=int(np.ceil(1.4 * _FAR / _CELL)) + 1))
+        near = np.asarray(binary_dilation(near, _BALL, iterations=int(np.ceil(_FAR / _CELL))))
         centres = _LOW + _CELL * np.argwhere(near)
-        distance, nearest = KDTree(points).query(centres, k=4, distance_upper_bound=3 * _FAR)
-        known = np.isfinite(distance)
-        nearest = np.where(known, nearest, 0)
-        weights = np.where(known, 1 / (distance + 1e-3) ** 2, 0.0)
+        distance, nearest = KDTree(points).query(centres, k=3)
+        weights = 1 / (distance + 1e-3) ** 2
         heights = ((centres[:, None] - points[nearest]) * normals[nearest]).sum(-1)
-        total = weights.sum(1)
-        height = (weights * heights).sum(1) / np.maximum(total, 1e-9)
         field = np.full(shape, _FAR)
-        field[near] = np.where(total > 0, np.clip(height, -_FAR, _FAR), _FAR)
-        grid = _LOW + _CELL * np.stack(np.indices(tuple(shape.tolist())), -1)
+        field[near] = np.clip((weights * heights).sum(1) / weights.sum(1), -_FAR, _FAR)
+        grid = np.moveaxis(np.asarray(np.indices(tuple(shape.tolist()))), 0, -1) * _CELL + _LOW
         deep = (((grid - [0.0, 0.01, -0.01]) / [0.055, 0.085, 0.075]) ** 2).sum(-1) < 1
-        field[deep & ~near] = -_FAR
+        field[np.logical_and(deep, np.logical_not(near))] = -_FAR
         self._fields = np.stack([field, *np.gradient(field, _CELL)]).astype(np.float32)
 
     def at(self, points: NDArray) -> tuple[NDArray, NDArray]:

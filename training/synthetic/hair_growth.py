@@ -57,7 +57,8 @@ def grow(roots: NDArray, outwards: NDArray, lengths: NDArray, style: Style, lock
         rise = lift * np.exp(-arc / (0.010 + 0.014 * style.volume))
         held = (1 - fall) * (1 - style.stand) * smoothstep(0.032, 0.016, distance)[:, None]
         aim = held * combed + 1.25 * fall * (_DOWN + _inwards(points))
-        aim = aim + rise * outwards + 1.6 * style.stand * outwards + (0.10 + 0.05 * style.frizz) * locks.bend
+        aim = aim + rise * outwards + 1.6 * style.stand * outwards
+        aim = aim + (0.11 + 0.05 * style.frizz) * (1 - 0.85 * fall) * locks.bend
         direction = unit(0.55 * direction + aim + _off_the_face(points, style))
         inwards = np.minimum((direction * away).sum(1), 0.0) * smoothstep(0.008, 0.0, distance - room)
         direction = unit(direction - inwards[:, None] * away)
@@ -100,7 +101,7 @@ def _off_the_face(points: NDArray, style: Style) -> NDArray:
     lower = 0.066 - 0.040 * style.fringe
     zone = smoothstep(lower + 0.012, lower - 0.012, y) * smoothstep(0.025, 0.05, z)
     zone = zone * smoothstep(0.082, 0.064, np.abs(x))
-    aside = np.tanh((x - 0.5 * style.parting) / 0.015)
+    aside = np.tanh((x - 0.5 * style.parting) / 0.015) * smoothstep(0.068, 0.045, np.abs(x))
     return zone[:, None] * np.stack([1.6 * aside, np.zeros_like(x), np.full_like(x, -0.7)], 1)
 
 

@@ -44,7 +44,8 @@ class Locks:
         self.chance = rng.random(count)
         self.layer = np.clip(0.25 * uniform[0][large] + 0.35 * uniform[0][middle] + 0.4 * uniform[0], 0, 1)
         self.shorter = 0.55 * uniform[1][middle] + 0.25 * uniform[1][small] + 0.2 * uniform[1]
-        self.bend = 0.7 * normal[0][large] + 0.6 * normal[0][middle] + 0.35 * normal[0][small] + 0.2 * normal[1]
+        bend = 0.7 * normal[0][large] + 0.6 * normal[0][middle] + 0.35 * normal[0][small] + 0.2 * normal[1]
+        self.bend = 1.5 * np.tanh(bend / 1.5)
         self.light = 0.45 * normal[2][middle, 0] + 0.5 * normal[2][small, 0] + 0.75 * normal[2][:, 0]
         self._phase = 2 * np.pi * (0.6 * uniform[2][large] + 0.4 * uniform[2][middle] + 0.08 * uniform[2][small])
         self._turns = 1 + 0.18 * (uniform[3][middle] - 0.5) + 0.04 * (uniform[3] - 0.5)
@@ -62,6 +63,7 @@ class Locks:
             alike = smoothstep(0.2, 0.85, (heading * heading[guide]).sum(1))
             alike = alike * np.exp(-(((lengths[guide] - lengths) / (0.35 * lengths + 1e-3)) ** 2)) * loose
             reach = np.minimum(reach, 0.6 * lengths + 1e-3)[:, None]
+            hold = hold + (0.9 - hold) * style.coil * (1 - style.stand)  # ringlets hold together
             pull = (alike * hold * style.clump)[:, None] * (1 - np.exp(-((arc / reach) ** 1.5)))
             offset = strands[:, :1] - strands[guide, :1]
             strands = strands + (strands[guide] + 0.12 * offset - strands) * pull[..., None]

@@ -61,8 +61,8 @@ class Style:
 
 
 STYLES: Mapping[str, Style] = {
-    "bald": Style(0.0, masculine=0.95, share=0.35),
-    "horseshoe": Style(0.018, rim=1.0, volume=0.2, clump=0.3, masculine=1.0, share=0.5),
+    "bald": Style(0.0, masculine=0.95, share=1.2),
+    "horseshoe": Style(0.018, rim=1.0, volume=0.2, clump=0.3, masculine=1.0, share=1.2),
     "buzz": Style(0.007, stand=0.5, clump=0.0, frizz=0.4, layers=0.1, masculine=0.85),
     "crop": Style(0.040, sides=0.45, volume=0.55, clump=0.7, layers=0.3, masculine=0.8),
     "side_part": Style(0.075, sides=0.35, parted=0.9, back=0.5, parting=0.030, volume=0.3, masculine=0.8),
@@ -108,8 +108,10 @@ def _suits(style: Style, look: Look) -> float:
     how_wavy = np.exp(-0.5 * ((look.wave - curls) / 0.33) ** 2)
     if style.length < 0.02:
         how_wavy = 0.6
-    if style.length == 0.0 or style.rim:
-        how_long = 0.25 * how_long + 0.75 * look.recession
+    if style.rim:
+        how_long, how_wavy = look.recession**2, 1.0
+    elif style.length == 0.0:
+        how_long, how_wavy = 0.1 * how_long + 0.9 * look.recession**1.5, 1.0
     return who * float(how_long * how_wavy) + 1e-4 * who
 
 
@@ -149,8 +151,10 @@ def natural_style(look: Look) -> Style:
 
 
 def scalp_shade(style: str | None, look: Look) -> float:
-    """How dark the scalp is painted where hair grows, 0 (skin) .. 1 (the colour of hair): between long hair the scalp
-    shows at the parting, under a buzz cut the stubble is most of the colour, a shaven head keeps a shadow.
+    """How dark the scalp is painted where hair grows, 0 (skin) .. 1 (the colour of hair).
+
+    Between long hair the scalp shows at the parting; under a buzz cut the stubble is most of the colour; a shaven head
+    keeps a shadow.
     """
     if style == "bald":
         return 0.05 + 0.10 * look.masculinity * (1 - look.recession)
