@@ -26,6 +26,7 @@ from .population import sample_local_changes, sample_phenotypes
 
 _LOWERED = np.radians(32.0)  # from MakeHuman's A-pose to arms that hang
 _LOWEST = -0.52  # metres in head space: below the chest
+_LOWEST_ARM = -0.53  # below the elbow, so that no raised shoulder shows the end
 _UPPER_TEETH, _LOWER_TEETH = np.arange(15060, 15128), np.arange(14992, 15060)  # base.obj's helper vertices
 _BATCH = 250
 
@@ -48,7 +49,6 @@ class _Body:
     joints: NDArray  # [4, 3] of BODY_JOINTS
     joints_blendshapes: NDArray  # [B, 4, 3]
     weights: NDArray  # [V, 10]
-    elbow: NDArray  # [V] influence of the lower arm
     quads: NDArray  # [Q, 4]
     coefficients: NDArray  # [people, B]
     head: NDArray  # [4538] index of each vertex of the head model
@@ -153,7 +153,8 @@ def _own_vertices(body: _Body, model: FaceModel) -> NDArray:
     points = np.concatenate([body.template, body.joints])[None]
     mean = _lower_arms(points, body.joints[None], weights)[0][:-4]
     mean = mean + (model.v_template - mean[body.head]).mean(0)
-    kept = (mean[:, 1] > _LOWEST) & (body.elbow < 0.5)
+    arm = body.weights[:, 8:].sum(1) > 0.5
+    kept = mean[:, 1] > np.where(arm, _LOWEST_ARM, _LOWEST)
     quads = body.quads[kept[body.quads].all(1)]
     is_head = np.zeros(len(mean), bool)
     is_head[body.head] = True
@@ -202,13 +203,9 @@ def _read_body(people: int, seed: int) -> _Body:
     def owner(bone: int) -> str:
         return owner_of[bones[bone]] if bones[bone] in owner_of else owner(parents[bone])
 
-    def below(bone: int, top: str) -> bool:
-        return bone >= 0 and (bones[bone].startswith(top) or below(parents[bone], top))
-
     weights = np.zeros((len(by_bone), len(JOINTS)))
     for bone in range(len(bones)):
         weights[:, JOINTS.index(owner(bone))] += by_bone[:, bone]
-    elbow = by_bone[:, [below(bone, "lowerarm01") for bone in range(len(bones))]].sum(1)
 
     rng = np.random.default_rng(seed)
     phenotypes = sample_phenotypes(tuple(whole.phenotype_labels), people, rng)
@@ -229,7 +226,6 @@ def _read_body(people: int, seed: int) -> _Body:
         joints=_to_head_axes(whole.template_bone_heads.numpy())[joint_bones],
         joints_blendshapes=_to_head_axes(whole.bone_heads_blendshapes.numpy())[:, joint_bones],
         weights=weights,
-        elbow=elbow,
         quads=whole.faces.numpy(),
         coefficients=coefficients,
         head=head,

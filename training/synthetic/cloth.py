@@ -134,7 +134,7 @@ class Drape:
 
 def drape(torso: Torso) -> Drape:
     """Cover a person with cloth."""
-    fine, faces, smoothing = _fine_torso()
+    fine, _, smoothing = _fine_torso()
     skin, normals = fine @ torso.vertices, unit(fine @ torso_normals(torso))
     smooth, soft = skin, normals
     for _ in range(_ROUNDS):

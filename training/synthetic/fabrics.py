@@ -63,7 +63,7 @@ def _weave(name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Brightness around 1 [p, p] and height in millimetres [p, p] of a fabric."""
     rng = np.random.default_rng(23)
     line = (np.arange(_PIXELS) + 0.5) / _PIXELS * CLOTH_SIZE
-    across, up = np.meshgrid(line, -line)
+    across = np.broadcast_to(line, (_PIXELS, _PIXELS))
     grain = rng.standard_normal((_PIXELS, _PIXELS))
     cloudy = gaussian_filter(rng.standard_normal((_PIXELS, _PIXELS)), 9, mode="wrap") * 9
     creases = gaussian_filter(rng.standard_normal((_PIXELS, _PIXELS)), (14, 5), mode="wrap") * 8

@@ -149,7 +149,7 @@ def _short_sleeves(p: NDArray) -> NDArray:
 
 def _long_sleeves(p: NDArray) -> NDArray:
     """As far as the torso's arms go."""
-    return np.where(on_arm(p), p[:, 1] + 0.497, 0.1)
+    return np.where(on_arm(p), p[:, 1] + 0.575, 0.1)
 
 
 def _armholes(p: NDArray) -> NDArray:
@@ -334,7 +334,7 @@ _PATTERNS: dict[str, tuple[_Panel, ...]] = {
         _Panel(
             "zip",
             _all(lambda p: down_from_neck(p) - 0.014, _open_front, lambda p: 0.006 - _open_front(p)),
-            lambda p: _loose(p) + 0.0088 + 0.006 * (down_from_neck(p) < 0.065),
+            lambda p: _loose(p) + 0.0105 + 0.005 * (down_from_neck(p) < 0.065),
             "button",
             0.004,
             0.35,
