@@ -85,7 +85,7 @@ def test_the_driver_shows_the_whole_head_in_the_frames_own_camera(model):
     back = driver(model, posed(model), camera, size)[0]
     nape = np.array([[0.0, 0.02, model.v_template[:, 2].min()]])
     column, row = pixels(nape, camera, size)
-    red, green, blue = back[:, row, column].flatten().tolist()
+    red, _, blue = back[:, row, column].flatten().tolist()
     assert blue < 0.02  # z runs from the back of the head, 0, to the tip of the nose, 1
     assert red == pytest.approx(0.5, abs=0.02)
     front = driver(model, posed(model), orbit(), size)[0]
