@@ -49,6 +49,7 @@ class Look:
     brow_strength: float
     iris: NDArray
     hair: NDArray
+    grey: float
     hair_length: float
     hair_volume: float
     hairline: float  # metres above its middle place
@@ -129,6 +130,7 @@ def look_of(code: NDArray, model: FaceModel) -> Look:
         brow_strength=float(0.62 + 0.36 * ndtr(z["brow_strength"])),
         iris=iris,
         hair=hair,
+        grey=grey,
         hair_length=float(np.exp(_along(np.log(_LENGTHS).tolist(), length))),
         hair_volume=float(ndtr(z["hair_volume"])),
         hairline=float(0.006 * np.tanh(0.7 * z["hairline"]) + 0.003 * (masculinity - 0.5)),

@@ -30,6 +30,7 @@ from training.synthetic.garments import garments
 from training.synthetic.glasses import glasses
 from training.synthetic.hair import Comb
 from training.synthetic.hair_roots import vertex_normals
+from training.synthetic.hair_styles import scalp_shade
 from training.synthetic.looks import Look, look_of
 from training.synthetic.teeth import teeth
 from training.synthetic.textures import SkinChart
@@ -73,13 +74,13 @@ class Atelier:
             look=look,
             neutral=vertices,
             torso=torso,
-            surfaces=self._surfaces(look, torso),
+            surfaces=self._surfaces(look, torso, scalp_shade(attire.hair, look)),
             parts=tuple(parts),
             eyes=tuple(tuple(eyeball(model, vertices, side, look)) for side in _EYES),
             fibres=tuple(fibres),
         )
 
-    def _surfaces(self, look: Look, torso: Torso) -> tuple[_Surface, ...]:
+    def _surfaces(self, look: Look, torso: Torso, scalp: float) -> tuple[_Surface, ...]:
         """The parts that share the vertices of head and torso: skin, the inside of the lids, mouth and tongue."""
         model, chart = self.model, self.chart
         on_neck = _triangle_mean(_head_weights(model)[:, _HEAD:].sum(1), model.faces) < 0.5
@@ -91,7 +92,7 @@ class Atelier:
                 "skin",
                 np.concatenate([model.faces[skin], torso.faces]),
                 regions.astype(np.uint8),
-                self.chart.material(look),
+                self.chart.material(look, scalp),
                 np.concatenate([chart.uv[model.uv_faces[skin]], bare]).astype(np.float32),
             )
         ]

@@ -93,12 +93,17 @@ class SkinChart:
         gap = np.abs(places[..., 1] + 0.0735 + 6.0 * places[..., 0] ** 2)
         self._closure = (regions.smoothstep(0.0035, 0.0008, gap) * self._lips).astype(np.float32)
 
-    def material(self, look: Look) -> Material:
-        """The skin of a person with this look."""
-        return Material("skin", look.skin, self.paint(look), 0.5, self.relief(look))
+    def material(self, look: Look, scalp: float = 0.6) -> Material:
+        """The skin of a person with this look; ``scalp`` as for :meth:`paint`."""
+        return Material("skin", look.skin, self.paint(look, scalp), 0.5, self.relief(look))
 
-    def paint(self, look: Look) -> NDArray[np.float32]:
-        """Skin texture [rows, columns, 3], linear RGB, first row at the top."""
+    def paint(self, look: Look, scalp: float = 0.6) -> NDArray[np.float32]:
+        """Skin texture [rows, columns, 3], linear RGB, first row at the top.
+
+        Args:
+            look: What the person looks like.
+            scalp: How much of the hair's colour lies on the skin where hair grows, 0..1 (``hair_styles.scalp_shade``).
+        """
         pattern = np.tensordot(look.blotches.astype(np.float32), self._patterns, 1)
         lines = self._depth(look)
         bare = 1 - self._lips
@@ -124,7 +129,7 @@ class SkinChart:
         stubble = look.beard * self._beard * (0.62 + 0.20 * self._pores)
         shadow = 0.20 * look.masculinity * self._beard * (1 + 0.35 * self._pores)
         colour = _blend(colour, look.hair * 0.9 + 0.02, np.clip(stubble + shadow, 0, 0.85))
-        roots = regions.scalp(self._places, look, soft=0.012) * (0.90 + 0.03 * self._fine)
+        roots = regions.scalp(self._places, look, soft=0.012) * scalp * (1 + 0.03 * self._fine)
         colour = _blend(colour, look.hair * 0.62, np.clip(roots, 0, 0.96))
         # Hairs of their own grow on the brows; what is painted is the shadow between them.
         brows = 0.45 * regions.brow(self._places, look) * look.brow_strength * (0.92 + 0.10 * self._streaks)
