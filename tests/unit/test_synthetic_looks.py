@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks, paint, hair and bust: smooth in the code, the same for the same code, and where they belong."""
+"""Looks and paint: smooth in the code, the same for the same code, and where they belong."""
 
 import dataclasses
 
@@ -10,7 +10,6 @@ from neural_core.human.anny import load_anny_head
 from neural_core.human.appearance import APPEARANCE, IDENTITY_SIZE
 from neural_core.human.model import FaceModel
 from training.synthetic import regions
-from training.synthetic.bust import build_bust, neck_loop
 from training.synthetic.looks import Look, look_of, srgb_to_linear
 from training.synthetic.textures import SkinChart
 
@@ -89,23 +88,6 @@ def test_regions_know_their_places():
     for mask in (regions.scalp, regions.beard):
         both = mask(np.array([[0.05, -0.08, 0.05], [-0.05, -0.08, 0.05]]))
         assert both[0] == both[1]
-
-
-def test_the_bust_continues_the_neck(head: FaceModel):
-    loop = neck_loop(head)
-    assert len(loop) == 42
-    cut = head.v_template[loop].astype(float)
-    bust = build_bust(cut)
-    every = np.concatenate([cut, bust.skin])
-    assert bust.skin_faces.min() == 0
-    assert bust.skin_faces.max() == len(every) - 1
-    corners = every[bust.skin_faces]
-    normals = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
-    outwards = corners.mean(1) - [0, 0, -0.04]
-    outwards[:, 1] = 0.1
-    assert ((normals * outwards).sum(1) > 0).mean() > 0.95
-    assert every[:, 1].min() < -0.24
-    assert np.linalg.norm(np.diff(cut, axis=0), axis=1).max() < 0.02  # neighbours are neighbours
 
 
 @pytest.mark.slow
