@@ -9,9 +9,9 @@ landmarks from ours, in distances between the eyes? Only over ``COMPARED``: the 
 every index, and where they do was decided beforehand, on other people (``--choose`` prints it).
 
 *Depth*: at every visible landmark with no hair or glasses near it, the depth that the 2 x 2 pixels around it see,
-unprojected along the landmark's ray, should hold the landmark, to within one pixel's footprint. Interpolated between the
-four it is further away where the surface has an edge between them (lips over teeth, the chin over the neck); that is
-given, too, and how many landmarks would pass if all were two pixels too deep.
+unprojected along the landmark's ray, should hold the landmark, to within one pixel's footprint. Interpolated between
+the four it is further away where the surface has an edge between them (lips over teeth, the chin over the neck); that
+is given, too, and how many landmarks would pass if all were two pixels too deep.
 """
 
 from __future__ import annotations
