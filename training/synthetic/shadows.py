@@ -50,12 +50,12 @@ class ParallelLights:
         count, size, _ = self.first.shape
         scale = np.float32(size / (2 * _REACH))
         local = self.axes.reshape(-1, 3) @ (places - _CENTRE.astype(np.float32)).T
-        right, down, away = local.reshape(count, 3, -1).transpose(1, 0, 2)
+        right, down, away = local.reshape(count, 3, len(places)).transpose(1, 0, 2)
         # The pixels of a map are far larger than a picture's; a dither makes their steps grain, which samples average.
         grain = np.arange(len(places))[None] * np.array([[0.6180340], [0.7548777]]) % 1.0 + (size / 2 - 0.5)
         column, row = (right * scale + grain[0].astype(np.float32), down * scale + grain[1].astype(np.float32))
         pixel = np.clip(row, 0, size - 1).astype(np.int32) * size + np.clip(column, 0, size - 1).astype(np.int32)
-        return away - np.take_along_axis(self.first.reshape(count, -1), pixel, 1)
+        return away - np.take_along_axis(self.first.reshape(count, size * size), pixel, 1)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class _Casters:
         solids = Meshes.joined([(p.vertices, p.faces) for p in figure.parts if p.material.kind not in _SHADOWLESS])
         # Brows and lashes (fibres of the region SKIN) lie on what they would shade.
         hair = [fibres for fibres in figure.fibres if fibres.region != SKIN and len(fibres.points)]
-        fibres = tuple(simplified(f, _TOLERANCE, max(1, len(f.points) // _STRANDS)) for f in hair)
+        fibres = tuple(simplified(f, _TOLERANCE, -(-len(f.points) // _STRANDS)) for f in hair)
         bands = [(np.zeros((2 * f.radii.size, 3)), ribbon_faces(*f.radii.shape)) for f in fibres]
         joined = Meshes.joined([(solids.vertices, solids.faces), *bands])
         directions = tuple(strand_directions(f.points).astype(np.float32) for f in fibres)

@@ -209,24 +209,32 @@ def simplified(fibres: Fibres, tolerance: float, every: int = 1) -> Fibres:
         name: colour[::every] if colour.ndim == 2 else colour
         for name, colour in (("root_colour", fibres.root_colour), ("tip_colour", fibres.tip_colour))
     }
-    keep = _points_to_keep(fibres.points[:: _PROBE + every], tolerance)
-    return replace(fibres, points=fibres.points[::every, keep], radii=fibres.radii[::every, keep] * every, **colours)
+    segments = _segments(fibres.points[:: _PROBE + every], tolerance)
+    points, radii = (_resampled(values, segments) for values in (fibres.points[::every], fibres.radii[::every] * every))
+    return replace(fibres, points=points, radii=radii, **colours)
 
 
-def _points_to_keep(strands: NDArray, tolerance: float) -> NDArray[np.int64]:
-    """The fewest points, evenly over the strands [n, p, 3], between which the others lie nearly on straight lines."""
+def _segments(strands: NDArray, tolerance: float) -> int:
+    """How few segments strands [n, p, 3] may have."""
     last = strands.shape[1] - 1
     for segments in _SEGMENTS:
         if segments >= last:
             break
-        keep = np.round(np.linspace(0, last, segments + 1)).astype(int)
-        place = np.arange(last + 1)
-        before = np.clip(np.searchsorted(keep, place, side="right") - 1, 0, segments - 1)
-        share = ((place - keep[before]) / (keep[before + 1] - keep[before]))[:, None]
-        straight = strands[:, keep[before]] * (1 - share) + strands[:, keep[before + 1]] * share
+        straight = _resampled(_resampled(strands, segments), last)
         if np.quantile(np.linalg.norm(straight - strands, axis=2).max(1), 0.9) <= tolerance:
-            return keep
-    return np.arange(last + 1)
+            return segments
+    return last
+
+
+def _resampled(values: NDArray, segments: int) -> NDArray:
+    """Values [n, p ...] along strands at evenly spaced places, root and tip included."""
+    last = values.shape[1] - 1
+    if segments == last:
+        return values
+    place = np.linspace(0, last, segments + 1)
+    before = np.minimum(place.astype(int), last - 1)
+    share = (place - before).reshape(-1, *[1] * (values.ndim - 2))
+    return values[:, before] * (1 - share) + values[:, before + 1] * share
 
 
 def strand_directions(points: NDArray) -> NDArray[np.float64]:
