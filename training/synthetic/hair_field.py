@@ -16,6 +16,7 @@ _LOW = np.array([-0.23, -0.36, -0.20])
 _HIGH = np.array([0.23, 0.16, 0.15])
 _CELL = 0.008
 _FAR = 0.030  # metres: distances are kept up to here
+_ENOUGH = 6000  # points of the body: they are then about a cell apart
 _BALL = np.ones((3, 3, 3), bool)
 _SPINE = np.array([[0.0, 0.03, -0.03], [0.0, -0.14, -0.05], [0.0, -0.30, -0.05], [0.0, -0.45, -0.03]])
 _SHOULDERS = np.array([[-0.17, -0.30, -0.05], [0.17, -0.30, -0.05]])
@@ -33,8 +34,8 @@ class Skin:
             body: [m, 3] points of neck and shoulders; which side is out is guessed from where the bones are.
         """
         if len(body):
-            points = np.concatenate([points, body])
-            normals = np.concatenate([normals, _body_normals(body)])
+            outside, outwards = _outermost(body[:: 1 + len(body) // _ENOUGH])
+            points, normals = np.concatenate([points, outside]), np.concatenate([normals, outwards])
         shape = np.ceil((_HIGH - _LOW) / _CELL).astype(int) + 1
         cells = np.rint((points - _LOW) / _CELL).astype(int)
         cells = cells[((cells >= 0) & (cells < shape)).all(1)]
@@ -65,17 +66,25 @@ class Skin:
         return points + away * np.maximum(clearance - distance, 0.0)[..., None]
 
 
-def _body_normals(body: NDArray) -> NDArray:
-    """Normals of scattered points [m, 3]: across the plane through their neighbours, away from the bones."""
-    nearest = KDTree(body).query(body, k=min(9, len(body)))[1]
-    spread = body[nearest] - body[nearest].mean(1, keepdims=True)
+def _outermost(body: NDArray) -> tuple[NDArray, NDArray]:
+    """The points of the body [m, 3] that nothing covers (skin under clothes is covered), and their normals.
+
+    A normal is across the plane through the point's neighbours, away from the bones.
+    """
+    nearest = KDTree(body).query(body, k=min(12, len(body)))[1]
+    near = body[nearest]
+    spread = near - near.mean(1, keepdims=True)
     normals = np.linalg.eigh(np.einsum("mki,mkj->mij", spread, spread))[1][:, :, 0]
     bones = [*pairwise(_SPINE), (_SHOULDERS[0], _SHOULDERS[1])]
-    candidates = np.stack([_on_segment(body, start, end) for start, end in bones])
-    offsets = body - candidates
+    offsets = body - np.stack([_on_segment(body, start, end) for start, end in bones])
     closest = np.linalg.norm(offsets, axis=-1).argmin(0)
-    outwards = offsets[closest, np.arange(len(body))]
-    return normals * np.where((normals * outwards).sum(1, keepdims=True) < 0, -1.0, 1.0)
+    away = offsets[closest, np.arange(len(body))]
+    normals = normals * np.where((normals * away).sum(1, keepdims=True) < 0, -1.0, 1.0)
+    above = near - body[:, None]
+    height = (above * normals[:, None]).sum(-1)
+    aside = np.sqrt(np.maximum((above**2).sum(-1) - height**2, 0))
+    covered = ((aside < 0.012) & (height > 0.0025)).any(1)
+    return body[~covered], normals[~covered]
 
 
 def _on_segment(points: NDArray, start: NDArray, end: NDArray) -> NDArray:

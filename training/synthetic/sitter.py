@@ -59,12 +59,14 @@ class Atelier:
         shape = np.asarray(code, np.float64)[: model.shapedirs.shape[2]]
         vertices = model.vertices(shape).astype(np.float64)
         torso = build_torso(model, vertices, shape)
-        parts = [*teeth(model, vertices), *garments(torso, look, attire.garment or "crew")]
+        clothes = garments(torso, look, attire.garment or "crew")
+        parts = [*teeth(model, vertices), *clothes]
         if attire.glasses is not None:
             parts += glasses(model, vertices, attire.glasses)
         comb = self.comb
+        body = np.concatenate([torso.vertices, *(worn.part.vertices for worn in clothes)])
         fibres = [
-            *comb.hair(vertices, torso.vertices, look, attire.hair),
+            *comb.hair(vertices, body, look, attire.hair),
             *comb.beard(vertices, look),
             *comb.brows(vertices, look),
             *comb.lashes(vertices, look),
