@@ -158,9 +158,9 @@ def render_portraits(options: Portraits, report: Callable[[Progress], object] = 
         for worker in crew:
             worker.stop()
         shutil.rmtree(rubbish, ignore_errors=True)
+        pictures = write_dataset_json(job.out)
     for worker in crew:
         worker.raise_failure()
-    pictures = write_dataset_json(job.out)
     seconds = time.monotonic() - started
     new = sum(worker.pictures.total() for worker in crew)
     rate = new / seconds

@@ -85,7 +85,7 @@ def test_a_step_between_the_pixels_holds_a_landmark_on_either_side():
     assert at_step.sum() > 10
     assert np.abs(errors.held[at_step]).max() < 0.6  # the wall is slanted, too
     assert (np.abs(errors.interpolated[at_step]) > 0.5).mean() > 0.9
-    np.testing.assert_allclose(errors.held[behind], -8.4, atol=1)
+    np.testing.assert_allclose(errors.held[behind], -8.4, atol=1.5)
 
 
 def test_hidden_landmarks_and_those_near_hair_and_glasses_do_not_count():
