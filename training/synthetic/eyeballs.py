@@ -23,7 +23,7 @@ _BULGE = 0.00035  # metres that the cornea stands out from the ball; more would 
 _CAVE = 0.0009  # metres that the iris lies behind the ball's surface at its middle
 _AROUND = 48
 _PIXELS = 384
-_SCLERA = np.array([0.70, 0.655, 0.62])
+_SCLERA = np.array([0.60, 0.555, 0.525])
 _VEIN = np.array([0.52, 0.13, 0.11])
 
 

@@ -28,8 +28,8 @@ class Material:
     """[rows, columns, 3] linear RGB, first row at the top; sampled at uv with its origin at the lower left."""
     roughness: float = 0.5
     relief: NDArray[np.float32] | None = None
-    """[rows, columns, 2] height over the surface in millimetres, and roughness there; sampled like the texture. A renderer
-    may leave it out."""
+    """[rows, columns, 2] height over the surface in millimetres, and roughness there; sampled like the texture. A
+    renderer may leave it out."""
 
 
 @dataclass(frozen=True)

@@ -81,10 +81,10 @@ def sample_setting(rng: np.random.Generator, size: int) -> Setting:
     kind = rng.choice(["key", "window", "overcast", "rim", "frontal"], p=[0.32, 0.22, 0.20, 0.14, 0.12])
     if kind == "key":
         lamps = (_lamp(rng, side * rng.uniform(15, 60), rng.uniform(10, 55), rng.uniform(0.4, 1.3), 1.0, warmth),)
-        fill = rng.uniform(0.18, 0.45)
+        fill = rng.uniform(0.25, 0.55)
     elif kind == "window":
         lamps = (_lamp(rng, side * rng.uniform(45, 80), rng.uniform(0, 25), rng.uniform(1.2, 2.0), 1.0, -0.5),)
-        fill = rng.uniform(0.22, 0.5)
+        fill = rng.uniform(0.3, 0.6)
     elif kind == "overcast":
         lamps = (_lamp(rng, side * rng.uniform(0, 60), rng.uniform(50, 80), 2.2, 0.6, -0.3),)
         fill = rng.uniform(0.6, 1.1)
@@ -93,19 +93,19 @@ def sample_setting(rng: np.random.Generator, size: int) -> Setting:
             _lamp(rng, side * rng.uniform(10, 45), rng.uniform(5, 35), rng.uniform(0.7, 1.6), 0.8, 0.3 * warmth),
             _lamp(rng, -side * rng.uniform(125, 165), rng.uniform(10, 45), 0.7, rng.uniform(0.8, 2.0), warmth),
         )
-        fill = rng.uniform(0.2, 0.45)
+        fill = rng.uniform(0.3, 0.55)
     else:
         lamps = (_lamp(rng, side * rng.uniform(0, 15), rng.uniform(0, 20), rng.uniform(0.5, 1.2), 1.0, 0.4 * warmth),)
-        fill = rng.uniform(0.25, 0.5)
+        fill = rng.uniform(0.3, 0.6)
     if rng.random() < 0.5:  # something bright on the other side: a wall, a reflector, a second lamp
         angle = -side * rng.uniform(30, 75)
         lamps += (_lamp(rng, angle, rng.uniform(-15, 20), 1.6, rng.uniform(0.1, 0.35), rng.uniform(-0.5, 0.5)),)
     tint = _tint(float(np.clip(0.5 * warmth + rng.normal(0, 0.2), -1, 1)))
     setting = Setting(lamps, 0.55 * fill * tint, backdrop=sample_backdrop(rng, size, 0.5 * warmth))
-    wanted = light_on_face(STUDIO).mean() * 2.0 ** rng.normal(0.0, 0.22)
+    wanted = light_on_face(STUDIO).mean() * 2.0 ** rng.normal(0.3, 0.22)
     exposure = np.log2(wanted / light_on_face(setting).mean())
     # The brightest side must not burn out.
-    ceiling = np.log2(1.25 * light_on_face(STUDIO).max() / light_on_face(setting).max())
+    ceiling = np.log2(1.4 * light_on_face(STUDIO).max() / light_on_face(setting).max())
     return replace(setting, exposure=float(min(exposure, ceiling)))
 
 

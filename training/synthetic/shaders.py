@@ -121,7 +121,7 @@ def _wet(tree, shader, material: Material) -> None:
 def _eye(tree, shader, material: Material) -> None:
     shader.inputs["Roughness"].default_value = 0.25
     shader.inputs["Coat Weight"].default_value = 1.0
-    shader.inputs["Coat Roughness"].default_value = 0.03
+    shader.inputs["Coat Roughness"].default_value = 0.09
 
 
 def _tooth(tree, shader, material: Material) -> None:
@@ -140,7 +140,8 @@ def _clear(tree, shader, material: Material) -> None:
     through = tree.nodes.new("ShaderNodeBsdfTransparent")
     through.inputs["Color"].default_value = (*(float(c) for c in material.colour), 1.0)
     gloss = tree.nodes.new("ShaderNodeBsdfAnisotropic")
-    gloss.inputs["Roughness"].default_value = material.roughness
+    # A sharper mirror finds the lamps in so few samples that the highlight turns into specks.
+    gloss.inputs["Roughness"].default_value = max(material.roughness, 0.09)
     fresnel = tree.nodes.new("ShaderNodeFresnel")
     fresnel.inputs["IOR"].default_value = 1.38
     # Only the camera sees the reflection: what falls through a lens lights the eye behind it in full.
