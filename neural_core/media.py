@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 PROVENANCE = "provenance"
 Picture = NDArray[np.uint8]
 
+_CLIPS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".mpeg")
+_PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif")
+
 _BEHIND = (128, 128, 128)
 """What is seen through transparent parts of a photo."""
 
@@ -123,6 +126,16 @@ class Frame:
 
     picture: Picture
     time: float
+
+
+def is_clip(path: Path) -> bool:
+    """Say whether a file is a film by its name."""
+    return path.suffix.lower() in _CLIPS
+
+
+def is_photo(path: Path) -> bool:
+    """Say whether a file is a photo by its name; HEIC too, which cannot be read."""
+    return path.suffix.lower() in _PHOTOS
 
 
 def read_clip(path: Path) -> Iterator[Frame]:

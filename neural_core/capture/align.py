@@ -126,10 +126,15 @@ def cut(photo: NDArray[np.uint8], crop: Crop, size: int = CROP_SIZE) -> tuple[ND
     """
     from PIL import Image
 
-    shrink = max(1, int(crop.side / (2 * size)))
-    low, patch = _patch(photo, crop, margin=4 * shrink)
-    image = Image.fromarray(patch).reduce(shrink)
-    matrix = (crop.matrix - np.array([[0, 0, low[0]], [0, 0, low[1]]])) / shrink
+    dense_step = crop.side / (2 * size)
+    low, patch = _patch(photo, crop, margin=4 + round(4 * dense_step))
+    image = Image.fromarray(patch)
+    shrunk = np.array(image.size)
+    if dense_step > 1:
+        shrunk = np.ceil(shrunk / dense_step).astype(int)
+        image = image.resize((int(shrunk[0]), int(shrunk[1])), Image.Resampling.LANCZOS, reducing_gap=3)
+    matrix = crop.matrix - np.array([[0, 0, low[0]], [0, 0, low[1]]])
+    matrix *= (shrunk / patch.shape[1::-1])[:, None]
     matrix[:, :2] /= 2 * size
     dense = image.transform(
         (2 * size, 2 * size), Image.Transform.AFFINE, tuple(matrix.ravel()), Image.Resampling.BICUBIC

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, PortraitError
+from ..human.landmarks import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 from ._quiet import quiet
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ _SQUARE = 448  # its side in pixels
 _CONFIDENCE = 0.5
 _TILES = (1, 2, 4, 8)  # how finely a picture is searched: all of it, then squares of its shorter side, half, quarter
 _SMALLEST_TILE = 192  # pixels: the detector looks at no more
+_SURE, _CLEARLY = 0.75, 0.05  # scores: a face that needs no turned photo, and by how much a turned one must be better
 _MOST = 6  # candidates that are looked at closely
 
 
@@ -76,6 +79,23 @@ class Face:
         return float(np.ptp(self.points[:468], axis=0).max())
 
 
+@dataclass(frozen=True)
+class Box:
+    """Where a face may be in a photo.
+
+    Attributes:
+        centre: [2] pixels.
+        size: [2] width and height in pixels.
+        quarter: by how many quarter turns counter-clockwise the photo must be turned for the face to be upright.
+        score: how sure the detector is, 0..1.
+    """
+
+    centre: NDArray[np.float64]
+    size: NDArray[np.float64]
+    quarter: int
+    score: float = 0.0
+
+
 class FaceFinder:
     """Finds faces of any size in photos of any size. A context manager: it holds MediaPipe's networks.
 
@@ -104,19 +124,38 @@ class FaceFinder:
 
     def faces(self, photo: NDArray[np.uint8]) -> list[Face]:
         """Return the faces in a photo [h, w, 3], the largest first; [] if there is none."""
+        turns = self._upright(photo)
+        faces = self._faces(np.rot90(photo, turns))
+        return [Face(_turned_back(face.points, turns, photo.shape[1::-1])) for face in faces]
+
+    def _upright(self, photo: NDArray[np.uint8]) -> int:
+        """Return how many quarter turns counter-clockwise bring the photo up; only clear cases count."""
+        scores = [0.0] * 4
+        for turns in range(4):
+            turned = np.rot90(photo, turns)
+            (tile,) = _tiles(turned.shape, 1)
+            scores[turns] = max((box.score for box in self._boxes(turned, tile) if box.quarter == 0), default=0.0)
+            if scores[0] >= _SURE:
+                return 0
+        return int(np.argmax(scores)) if max(scores) > scores[0] + _CLEARLY else 0
+
+    def _faces(self, photo: NDArray[np.uint8]) -> list[Face]:
+        """Return the faces in a photo that is nearly upright, the largest first."""
         for level in _TILES:
-            boxes = _distinct([box for tile in _tiles(photo.shape, level) for box in self._boxes(photo, tile)])
-            found = [face for box in boxes[:_MOST] if (face := self.look_closely(photo, box)) is not None]
+            seen = _distinct([box for tile in _tiles(photo.shape, level) for box in self._boxes(photo, tile)])
+            found = [face for box in seen[:_MOST] if (face := self.look_closely(photo, box)) is not None]
             if found:
                 return sorted(_without_twins(found), key=lambda face: -face.width)
         return []
 
-    def look_closely(self, photo: NDArray[np.uint8], box: NDArray[np.float64]) -> Face | None:
-        """Return the face around a box [left, top, right, bottom] in pixels, or None if FaceMesh sees none there."""
-        side = _AROUND * (box[2:] - box[:2]).max()
-        corner = (box[:2] + box[2:]) / 2 - side / 2
-        points = self.landmarks(window(photo, corner, side, _SQUARE))
-        return None if points is None else Face(points * side + corner)
+    def look_closely(self, photo: NDArray[np.uint8], box: Box) -> Face | None:
+        """Return the face in a box, or None if FaceMesh sees none there. It sees it upright, to half a quarter turn."""
+        side = _AROUND * box.size.max()
+        corner = box.centre - side / 2
+        points = self.landmarks(np.rot90(window(photo, corner, side, _SQUARE), box.quarter))
+        if points is None:
+            return None
+        return Face(_turned_back(points, box.quarter, (1, 1)) * side + corner)
 
     def landmarks(self, picture: NDArray[np.uint8]) -> NDArray[np.float64] | None:
         """Return FaceMesh's landmarks [478, 2] in 0..1 of a picture [h, w, 3] that a face fills, or None."""
@@ -125,23 +164,27 @@ class FaceFinder:
 
     def follow(self, photo: NDArray[np.uint8], before: Face) -> Face | None:
         """Return the face near where it was a frame ago; the largest one if it is not there; None without any."""
-        box = np.concatenate([before.points.min(0), before.points.max(0)])
-        near = self.look_closely(photo, box)
+        low, high = before.points.min(0), before.points.max(0)
+        eyes = (before.points[list(corners)].mean(0) for corners in (RIGHT_EYE_CORNERS, LEFT_EYE_CORNERS))
+        near = self.look_closely(photo, Box((low + high) / 2, high - low, _quarter(*eyes)))
         if near is not None:
             return near
         return next(iter(self.faces(photo)), None)
 
-    def _boxes(self, photo: NDArray[np.uint8], tile: tuple[int, int, int]) -> Iterator[NDArray[np.float64]]:
-        """Yield [left, top, right, bottom] in pixels of what the detectors take for faces in a square tile."""
+    def _boxes(self, photo: NDArray[np.uint8], tile: tuple[int, int, int]) -> Iterator[Box]:
+        """Yield what the detectors take for faces in a square tile of a photo."""
         corner, side = np.array(tile[:2], float), float(tile[2])
         seen = window(photo, corner, side, min(_SQUARE, round(side)))
         for detector in self._detectors:
             with quiet():
                 found = getattr(detector.process(seen), "detections")  # noqa: B009 (made at run time)
             for detection in found or []:
-                box = detection.location_data.relative_bounding_box
-                low = np.array([box.xmin, box.ymin])
-                yield np.concatenate([low, low + np.array([box.width, box.height])]) * side + np.tile(corner, 2)
+                place = detection.location_data
+                box = place.relative_bounding_box
+                extent = np.array([box.width, box.height])
+                eyes = [np.array([eye.x, eye.y]) for eye in place.relative_keypoints[:2]]
+                centre = (np.array([box.xmin, box.ymin]) + extent / 2) * side + corner
+                yield Box(centre, extent * side, _quarter(*eyes), float(detection.score[0]))
 
 
 def the_face(faces: Sequence[Face], photo: NDArray[np.uint8], name: str) -> tuple[Face, tuple[str, ...]]:
@@ -220,12 +263,28 @@ def _tiles(shape: Sequence[int], level: int) -> list[tuple[int, int, int]]:
     return [(int(left), int(top), side) for top in starts[1] for left in starts[0]]
 
 
-def _distinct(boxes: list[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+def _turned_back(points: NDArray[np.float64], quarters: int, size: tuple[float, ...]) -> NDArray[np.float64]:
+    """Return where points [n, 2] of a picture lie that was turned counter-clockwise; size: its width and height before.
+
+    A turned picture's row y is the column w - y of the one before the turn, w that one's width; its column x is row x.
+    """
+    for quarter in reversed(range(quarters)):
+        width = size[quarter % 2]  # of the picture before this turn
+        points = np.stack([width - points[:, 1], points[:, 0]], axis=1)
+    return points
+
+
+def _quarter(right_eye: NDArray[np.float64], left_eye: NDArray[np.float64]) -> int:
+    """Return how many quarter turns counter-clockwise bring the subject's left eye to the right of the right one."""
+    across, down = left_eye - right_eye
+    return round(math.atan2(down, across) / (math.pi / 2)) % 4
+
+
+def _distinct(boxes: list[Box]) -> list[Box]:
     """Return boxes whose centres do not lie in a larger one, the largest first."""
-    kept: list[NDArray[np.float64]] = []
-    for box in sorted(boxes, key=lambda box: -float(box[2] - box[0])):
-        centre = (box[:2] + box[2:]) / 2
-        if not any((other[:2] < centre).all() and (centre < other[2:]).all() for other in kept):
+    kept: list[Box] = []
+    for box in sorted(boxes, key=lambda box: -float(box.size.max())):
+        if not any((np.abs(box.centre - other.centre) < other.size / 2).all() for other in kept):
             kept.append(box)
     return kept
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -85,27 +85,32 @@ class Shot:
 
 
 def captured(
-    tools: Tools, shots: Sequence[Shot], fit: FaceFit, size: int, source: Mapping[str, Any], notes: Sequence[str]
+    tools: Tools, shots: Iterable[Shot], fit: FaceFit, size: int, source: Mapping[str, Any], notes: Sequence[str]
 ) -> Captured:
     """Return everything about some frames of one person.
 
     Args:
         tools: the networks and the face model that was fitted.
-        shots: n frames.
+        shots: n frames; each is looked at once and let go, since all photos of a clip would not fit into memory.
         fit: the face in their crops.
         size: side of the pictures in pixels.
         source: what the record says about where it comes from; kind, crops and errors are added.
         notes: sentences for the user.
     """
     rows: dict[str, list[NDArray]] = defaultdict(list)
+    crops = []
     for index, shot in enumerate(shots):
+        crops.append(shot.crop)
         for name, value in _row(tools, shot, fit, index, size).items():
             rows[name].append(value)
-    pictures, vertices, inside = (np.stack(rows.pop(name)) for name in ("picture", "vertices", "inside"))
-    count = len(shots)
+    pictures, vertices, detected, inside = (
+        np.stack(rows.pop(name)) for name in ("picture", "vertices", "detected", "inside")
+    )
+    count = len(crops)
     said = {
         "kind": "captured",
-        "crops": [shot.crop.to_json() for shot in shots],
+        "crops": [crop.to_json() for crop in crops],
+        "angles": [[round(float(angle), 2) for angle in angles] for angles in fit.angles],
         "inside": [round(float(share), 4) for share in inside],
         "fit_error": [round(float(error), 5) for error in fit.error],
         **source,
@@ -121,30 +126,31 @@ def captured(
         landmarks_478=fit.landmarks_478,
         points_68=fit.points_68,
         points_478=fit.points_478,
-        time=np.array([shot.time for shot in shots], np.float32),
         clip=np.zeros(count, np.int32),
         close_up=np.zeros(count, bool),
         source=said,
         **{name: np.stack(values) for name, values in rows.items()},
     )
-    detected = np.stack([shot.crop.from_photo(shot.points) for shot in shots])
-    return Captured(record, pictures, vertices, detected, tuple(shot.crop for shot in shots), tuple(notes))
+    return Captured(record, pictures, vertices, detected, tuple(crops), tuple(notes))
 
 
 def _row(tools: Tools, shot: Shot, fit: FaceFit, index: int, size: int) -> dict[str, NDArray]:
-    """Return what is known of one frame by names of the record; and its picture, vertices, and how much is inside."""
+    """Return what is known of one frame: by names of the record, and its picture, vertices and landmarks as found."""
     model, label = tools.model, fit.cameras[index]
     picture, inside = cut(shot.photo, shot.crop, size)
     vertices = model.vertices(fit.shape, fit.actions[index])
     seen = see(model, vertices, label, size)
     alpha = tools.matter.alpha(shot.photo, shot.crop, picture)
-    regions = find_regions(picture, alpha, model, seen, shot.crop.from_photo(shot.points))
+    detected = shot.crop.from_photo(shot.points)
+    regions = find_regions(picture, alpha, model, seen, detected)
     batch = torch.from_numpy(vertices)[None]
     camera = Camera.from_label(torch.from_numpy(label)[None])
     return {
         "picture": picture,
         "inside": np.array(inside.mean()),
         "vertices": vertices,
+        "detected": detected,
+        "time": np.array(shot.time, np.float32),
         "depth": seen.depth.astype(np.float16),
         "alpha": alpha,
         "regions": regions,

@@ -170,7 +170,7 @@ def _priors(anatomy: _Anatomy, hairy: bool) -> Array:
     def below(start: float, softness: float) -> Array:
         return 1 / (1 + np.exp(-(anatomy.below_chin - start) / softness))
 
-    low, shoulders, far = below(0.0, 0.02), below(-0.05, 0.04), below(0.1, 0.04)
+    low, shoulders, far = below(0.0, 0.02), below(-0.08, 0.04), below(0.06, 0.04)
     beside = (0.04 * (1 - low), 1 - far, 0.3 * low, shoulders * (0.4 + 0.6 * far))
     chosen = np.stack(beside, axis=-1)
     for mask, values in (
@@ -192,7 +192,8 @@ def _hanging(hair: Mask, person: Mask, anatomy: _Anatomy, size: int) -> Mask:
     radius = max(1, round(_THIN * size / 2))
     wide = np.asarray(binary_opening(hair | ~person & anatomy.above_eyes, iterations=radius), bool) & hair
     wide |= hair & (anatomy.below_chin < _MOUTH_HEIGHT)
-    named, _ = label(wide)
+    named = np.zeros(wide.shape, np.int32)
+    label(wide, output=named)
     roots = np.unique(named[wide & anatomy.above_eyes])
     kept = np.isin(named, roots[roots > 0])
     return hair & np.asarray(binary_dilation(kept, iterations=radius), bool)

@@ -14,6 +14,7 @@ import tyro
 
 from .. import __version__
 from ..errors import PortraitError, UsageError, as_portrait_error
+from .capture import Capture
 from .console import Console
 from .demo import Demo
 from .faces import Faces
@@ -29,6 +30,7 @@ COMMANDS = {
     "generate": Generate,
     "render": Render,
     "mesh": Mesh,
+    "capture": Capture,
     "models": Models,
     "faces": Faces,
     "worker": Worker,

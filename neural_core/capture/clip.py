@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a clip to records: one for every scene, the person shared by its frames, everything low-pass filtered over time.
+
+As PV3D prepares its clips (Xu et al. 2023, appendix A.3): landmarks are filtered before the frames are aligned, crops
+once more, and frames that disagree with the rest are dropped and counted; a scene with too many of them is left out.
+PV3D compares faces by a recognition network that may not be shipped; here a frame disagrees if no face is seen in it at
+a second look, or if the person that the scene's frames agree on does not fit it.
+
+A clip is read twice, so that no more than one of its frames is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import media
+from ..errors import InputError
+from ..progress import Report, silent
+from .align import Crop, first_crop, framing_head
+from .detect import SMALLEST_FACE, Face
+from .fit import FaceFit, fit_face
+from .labels import Captured, Shot, Tools, captured
+from .photo import look_again
+
+CLIP_SIZE = 256
+
+Array = NDArray[np.float64]
+
+_SHORTEST = 5  # frames of a scene
+_LOW_PASS_POINTS, _LOW_PASS_CROPS = 0.03, 0.1  # deviation of the filters, seconds: a blink takes 0.1 s
+_CUT = 0.1  # mean difference of two small grey frames, 0..1, beyond which there was a cut ...
+_JUMP = 0.5  # ... or a face that moved by this share of its width
+_SMALL = 32  # their sides
+_JOINT_FRAMES = 16  # frames that say who the person is
+_DISAGREES, _NOISE = 2.0, 0.01  # a frame's error is too large beyond so many medians and this
+_MOST_DROPPED = 1 / 3  # share of the frames of a scene
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a first look at a frame tells."""
+
+    number: int
+    time: float
+    points: Array | None
+    """[478, 2] pixels; None without a face."""
+    cut: bool
+    """Whether a new scene begins here."""
+
+
+def capture_clip(tools: Tools, path: Path, size: int = CLIP_SIZE, most: int = 250, report: Report = silent) -> Captured:
+    """Return the person in the longest scene of a clip.
+
+    Args:
+        tools: the networks and the face model.
+        path: the clip.
+        size: side of the crops in pixels.
+        most: how many frames at most, from the start.
+        report: told of the stages.
+
+    Raises:
+        InputError: the file is no video, or there is no face in it that can be followed.
+    """
+    found = list(_scenes(_look(tools, path, most, report), path.name))
+    longest = max(found, key=len)
+    result = _capture_scene(tools, path, longest, size, report)
+    notes = [f'"{path.name}" has {len(found)} scenes; the longest was taken.'] if len(found) > 1 else []
+    return replace(result, notes=(*notes, *result.notes))
+
+
+def capture_scenes(
+    tools: Tools, path: Path, size: int = CLIP_SIZE, most: int = 250, report: Report = silent
+) -> Iterator[Captured]:
+    """Yield the person in each scene of a clip; arguments and errors as of `capture_clip`.
+
+    A scene that cannot be used is left out, and its reason is among the notes of the next one; InputError if all are.
+    """
+    problems: list[str] = []
+    used = 0
+    for scene in _scenes(_look(tools, path, most, report), path.name):
+        try:
+            result = _capture_scene(tools, path, scene, size, report)
+        except InputError as error:
+            problems.append(error.message)
+            continue
+        used += 1
+        yield replace(result, notes=(*problems, *result.notes))
+        problems = []
+    if not used:
+        raise InputError(problems[0], "Use another clip.")
+
+
+def _look(tools: Tools, path: Path, most: int, report: Report) -> list[_Seen]:
+    """Return where the face is in every frame.
+
+    Frames with a face are compared with the one before them that has a face: a flash or a hand is no cut.
+    """
+    seen: list[_Seen] = []
+    before: tuple[Face, Array] | None = None
+    for number, frame in enumerate(islice(media.read_clip(path), most)):
+        report("Looking for the face", number, most)
+        small = _small(frame.picture)
+        cut = before is not None and float(np.abs(small - before[1]).mean()) > _CUT
+        if before is None or cut:
+            face = next(iter(tools.finder.faces(frame.picture)), None)
+        else:
+            face = tools.finder.follow(frame.picture, before[0])
+        if face is None or face.width < SMALLEST_FACE:
+            seen.append(_Seen(number, frame.time, None, cut=False))
+            continue
+        jumped = before is not None and _distance(face, before[0]) > _JUMP * before[0].width
+        seen.append(_Seen(number, frame.time, face.points, cut or jumped))
+        before = face, small
+    return seen
+
+
+def _small(picture: NDArray[np.uint8]) -> Array:
+    """Return a frame in grey, [32, 32] in 0..1."""
+    from PIL import Image
+
+    small = Image.fromarray(picture).resize((_SMALL, _SMALL), Image.Resampling.BOX).convert("L")
+    return np.asarray(small, np.float64) / 255
+
+
+def _distance(face: Face, other: Face) -> float:
+    return float(np.linalg.norm(face.points.mean(0) - other.points.mean(0)))
+
+
+def _scenes(seen: Sequence[_Seen], name: str) -> list[list[_Seen]]:
+    """Return the frames of each scene that is long enough and shows a face somewhere.
+
+    Raises:
+        InputError: there is none.
+    """
+    scenes: list[list[_Seen]] = []
+    for frame in seen:
+        if frame.cut or not scenes:
+            scenes.append([])
+        scenes[-1].append(frame)
+    usable = [scene for scene in scenes if sum(frame.points is not None for frame in scene) >= _SHORTEST]
+    if not usable:
+        raise InputError(
+            f'No face can be followed in "{name}".',
+            f"It must be at least {SMALLEST_FACE} pixels wide, for at least {_SHORTEST} frames of a scene.",
+        )
+    return usable
+
+
+def _capture_scene(tools: Tools, path: Path, scene: list[_Seen], size: int, report: Report) -> Captured:
+    """Return everything about a scene. Raises InputError if too many of its frames disagree."""
+    faces = {frame.number: frame.points for frame in scene if frame.points is not None}
+    time_of = {frame.number: frame.time for frame in scene}
+    crops = [first_crop(points, tools.model) for points in faces.values()]
+    wanted = dict(zip(faces, _smooth_crops(crops, np.array([time_of[number] for number in faces])), strict=True))
+    found: dict[int, Array] = {}
+    for done, (number, photo) in enumerate(_photos(path, wanted)):
+        report("Looking closely", done, len(wanted))
+        points = look_again(tools, photo, wanted[number])
+        if points is not None:
+            found[number] = points
+    if len(found) < _SHORTEST:
+        raise InputError(f'What looked like a face in "{path.name}" is none at a second look.', "Use another clip.")
+    times = np.array([time_of[number] for number in found])
+    points = _smooth(np.stack(list(found.values())), times, _LOW_PASS_POINTS)
+    fit, crops, kept = _fit(tools, points, [wanted[number] for number in found], times, report)
+    numbers = [list(found)[index] for index in kept]
+    dropped = len(scene) - len(numbers)
+    if dropped > _MOST_DROPPED * len(scene):
+        raise InputError(
+            f'{dropped} of {len(scene)} frames of a scene of "{path.name}" show no face that agrees with the others.',
+            "Use a clip in which one face is seen all the time.",
+        )
+    places = {number: (crop, points[index]) for number, crop, index in zip(numbers, crops, kept, strict=True)}
+
+    def shots() -> Iterator[Shot]:
+        for done, (number, photo) in enumerate(_photos(path, places)):
+            report("Cutting the person out", done, len(places))
+            crop, seen_at = places[number]
+            yield Shot(photo, crop, seen_at, time_of[number] - time_of[numbers[0]])
+
+    span = scene[-1].time - scene[0].time
+    fps = (len(scene) - 1) / span if span > 0 else 25.0
+    source = {"file": path.name, "fps": round(fps, 3), "frames": numbers, "dropped": dropped}
+    note = (f"{dropped} of {len(scene)} frames disagreed and were dropped.",) if dropped else ()
+    return captured(tools, shots(), fit, size, source, (*note, *fit.notes))
+
+
+def _photos(path: Path, wanted: Mapping[int, object]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """Yield the frames of a clip that are wanted, with their numbers."""
+    last = max(wanted)
+    for number, frame in enumerate(islice(media.read_clip(path), last + 1)):
+        if number in wanted:
+            yield number, frame.picture
+
+
+def _fit(
+    tools: Tools, points: Array, crops: list[Crop], times: Array, report: Report
+) -> tuple[FaceFit, list[Crop], list[int]]:
+    """Return the fit of the frames that agree, their crops, and which they are.
+
+    Args:
+        tools: for the face model.
+        points: [n, 478, 2] filtered landmarks in pixels of the frames.
+        crops: n crops about the faces.
+        times: [n] seconds.
+        report: told of the progress.
+    """
+    shape = _person(tools, points, crops)
+
+    def fit_all(crops: list[Crop]) -> list[FaceFit | None]:
+        fits = []
+        for index, crop in enumerate(crops):
+            report("Fitting the face", index, len(crops))
+            fits.append(_try(lambda crop=crop, index=index: fit_face(
+                tools.model, crop.from_photo(points[index])[None], shape=shape
+            )))  # fmt: skip
+        return fits
+
+    first = fit_all(crops)
+    good = [index for index, fit in enumerate(first) if fit is not None]
+    errors = np.array([float(fit.error[0]) for fit in first if fit is not None])
+    good = [i for i, error in zip(good, errors, strict=True) if error <= _DISAGREES * np.median(errors) + _NOISE]
+    framed = [framing_head(crops[i], fit.cameras[0]) for i in good if (fit := first[i]) is not None]
+    framed = _smooth_crops(framed, times[good])
+    points = points[good]
+    second = fit_all(framed)
+    kept = [index for index, fit in enumerate(second) if fit is not None]
+    return _joined([fit for fit in second if fit is not None]), [framed[i] for i in kept], [good[i] for i in kept]
+
+
+def _person(tools: Tools, points: Array, crops: list[Crop]) -> NDArray[np.float32]:
+    """Return the identity that frames spread over a scene share."""
+    chosen = np.unique(np.linspace(0, len(points) - 1, _JOINT_FRAMES).round().astype(int))
+    each = [(i, _try(lambda i=i: fit_face(tools.model, crops[i].from_photo(points[i])[None]))) for i in chosen]
+    usable = [i for i, fit in each if fit is not None]
+    if not usable:
+        return fit_face(tools.model, crops[0].from_photo(points[0])[None]).shape  # raises, and says why
+    return fit_face(tools.model, np.stack([crops[i].from_photo(points[i]) for i in usable])).shape
+
+
+def _try(fit: Callable[[], FaceFit]) -> FaceFit | None:
+    """Return a fit, or None for a frame that cannot be fitted."""
+    try:
+        return fit()
+    except InputError:
+        return None
+
+
+def _joined(fits: list[FaceFit]) -> FaceFit:
+    """Return fits of single frames with the same identity as one."""
+    alone = ("shape", "notes")
+    names = [field.name for field in fields(FaceFit) if field.name not in alone]
+    return replace(fits[0], **{name: np.concatenate([getattr(fit, name) for fit in fits]) for name in names})
+
+
+def _smooth_crops(crops: list[Crop], times: Array) -> list[Crop]:
+    """Return crops whose place, size and angle are filtered over time."""
+    angles = np.unwrap([crop.angle for crop in crops])
+    values = np.stack([[*crop.centre, np.log(crop.side)] for crop in crops])
+    values = _smooth(np.column_stack([values, angles]), times, _LOW_PASS_CROPS)
+    return [Crop((float(x), float(y)), float(np.exp(side)), float(angle)) for x, y, side, angle in values]
+
+
+def _smooth(values: Array, times: Array, deviation: float) -> Array:
+    """Return values [n, ...] at times [n] filtered by a Gaussian over time, seconds.
+
+    In every window a line is fitted rather than a mean taken: a steady motion stays what it is, also at the ends.
+    """
+    offset = times[None, :] - times[:, None]
+    weight = np.exp(-((offset / deviation) ** 2) / 2)
+    s0, s1, s2 = (weight.sum(1), (weight * offset).sum(1), (weight * offset**2).sum(1))
+    spread = s0 * s2 - s1**2
+    # With one neighbour, or none, there is no line.
+    line = spread > 1e-9 * s0 * np.maximum(s2, 1e-12)
+    kernel = np.where(
+        line[:, None],
+        weight * (s2[:, None] - s1[:, None] * offset) / np.where(line, spread, 1.0)[:, None],
+        weight / s0[:, None],
+    )
+    return np.tensordot(kernel, values, axes=1)

