@@ -67,11 +67,12 @@ def blinks(phonemes: Sequence[Phoneme], rng: np.random.Generator) -> list[tuple[
 
 
 def lids(found: Sequence[tuple[float, float, float, float]], times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far the lids are shut, [n] in 0..1."""
+    """How far the lids are shut at increasing times, [n] in 0..1."""
     curve = np.zeros(len(times))
     for begin, shut, lifting, done in found:
-        away = np.maximum((shut - times) / (shut - begin), (times - lifting) / (done - lifting)).clip(0.0, 1.0)
-        curve = np.maximum(curve, 0.5 * (1 + np.cos(np.pi * away)))
+        here = slice(*np.searchsorted(times, (begin, done)))
+        away = np.maximum((shut - times[here]) / (shut - begin), (times[here] - lifting) / (done - lifting)).clip(0.0)
+        curve[here] = 0.5 * (1 + np.cos(np.pi * away))
     return curve
 
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """From eSpeak's events to a table of phonemes: when each one lasts, which word it is in, how it is stressed.
 
-eSpeak's events need three corrections, each seen in its waveforms:
+eSpeak's events need four corrections, each seen in its waveforms:
 
 - A stop's event comes at its burst; the silence of its closure, which is counted to the phoneme before, is the stop's.
 - Diphthongs and affricates are one event; they are cut into their parts, since the mouth has another goal in each.
+- An event without a name is a pause, or the sound between two others (the glide in "maria", the onset of a rolled r);
+  the sound tells which. What sounds goes to a neighbour.
 - The events carry no stress; it is taken from the transcription, whose vowels are aligned with those of the events.
 """
 
@@ -24,8 +26,11 @@ PAUSE = "_"
 VOWELS = frozenset("aeiouyøœɐɑɒɔəɛɜɚɪʊʌæʉᵻɯɨɘɤɞɵʏɶ")
 STOPS = frozenset("pbtdkgɡɟcqɢʈɖ")
 
+_Event = tuple[tuple[str, ...], int]  # letters and first sample
+
 _PRIMARY, _SECONDARY = "ˈ", "ˌ"
 _QUIET = 0.04  # of the loudest sample: pauses are zeros, but some voices have an echo
+_SOUNDING = 0.09  # of the loudest sample: echoes in pauses reach 0.05, nameless sounds begin at 0.14
 _WINDOW = 0.0025  # seconds, over which quiet is judged
 _LONGEST_CLOSURE = 0.110  # seconds; what is longer is a pause followed by a closure
 _KEPT = 0.4  # what the phoneme before a closure keeps of its time, at least (a soft f is as quiet as a closure)
@@ -68,6 +73,7 @@ def table(utterance: Utterance) -> tuple[Phoneme, ...]:
     """The phonemes of an utterance: without gaps from its first sample to its last, in order, none of length 0."""
     length = len(utterance.audio)
     events = [(letters(symbol), sample) for symbol, sample in utterance.phonemes if not symbol.startswith("(")]
+    events = list(_named(events, utterance.audio))
     if not events or events[0][1] > 0:
         events = [((), 0), *events]
     # One pause instead of several in a row.
@@ -97,7 +103,22 @@ def table(utterance: Utterance) -> tuple[Phoneme, ...]:
     return tuple(phonemes)
 
 
-def _with_closures(events: list[tuple[tuple[str, ...], int]], audio: NDArray, sample_rate: int) -> list[int]:
+def _named(events: list[_Event], audio: NDArray) -> Iterator[_Event]:
+    """The events without nameless sounds: the next consonant begins with it, else the sound before lasts longer."""
+    loudness = np.abs(audio.astype(np.int32))
+    limit = _SOUNDING * loudness.max(initial=1)
+    earlier: int | None = None
+    for (parts, sample), (following, end) in zip(events, [*events[1:], ((), len(audio))], strict=True):
+        quarter = (end - sample) // 4
+        if not parts and loudness[sample + quarter : end - quarter].max(initial=0) > limit:
+            continues = bool(following) and following[0] not in VOWELS | STOPS
+            earlier = sample if continues else None
+        else:
+            yield parts, sample if earlier is None else earlier
+            earlier = None
+
+
+def _with_closures(events: list[_Event], audio: NDArray, sample_rate: int) -> list[int]:
     """First sample of each event, that of a stop moved back over the silence before its burst."""
     window = max(1, round(_WINDOW * sample_rate))
     loudness = np.abs(audio.astype(np.int32))
@@ -124,7 +145,7 @@ def _cut(parts: tuple[str, ...], start: int, end: int) -> Iterator[tuple[str, fl
     yield from zip(parts, edges[:-1], edges[1:], strict=True)
 
 
-def _stresses(events: list[tuple[tuple[str, ...], int]], transcription: str) -> list[int]:
+def _stresses(events: list[_Event], transcription: str) -> list[int]:
     """Stress of each event: that of the vowel of the transcription which it is aligned with."""
     marked: list[tuple[str, int]] = []
     pending = 0

@@ -121,5 +121,7 @@ CLOSING: Mapping[str, float] = {
 }
 """What closed lips do beyond meeting: they press on each other, so that their middle line is a line."""
 
-LIP_TO_TEETH: Mapping[str, float] = {"mouthRollLower": 0.4, "mouthUpperUp": 0.12}
-"""What the lips do in f and v: the lower one goes in and under the teeth, the upper one makes room."""
+LIP_TO_TEETH: Mapping[str, float] = {"mouthRollLower": 0.4, "mouthUpperUp": 0.25}
+"""What the lips do in f and v: the lower one goes in and covers the edge of the upper teeth, the upper one shows them.
+
+As seen from the front: the lips of the face model stand 13 mm before its teeth, and no action takes them there."""
