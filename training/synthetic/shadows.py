@@ -20,11 +20,11 @@ from training.synthetic.figure import Fibres, Figure
 from training.synthetic.lighting import Lamp, Setting
 from training.synthetic.sight import CLEAR, Meshes, ribbon_faces, ribbon_vertices, simplified, strand_directions
 
-_CENTRE = np.array([0.0, -0.06, 0.0])  # of the cube that casts and receives shadows, head space
-_REACH = 0.30  # metres from its centre to its sides
-_LAMP_MAP, _SKY_MAP = 192, 128  # pixels
+_CENTRE = np.array([0.0, -0.10, 0.0])  # of the cube that casts and receives shadows, head space
+_REACH = 0.36  # metres from its centre to its sides
+_LAMP_MAP, _SKY_MAP = 224, 144  # pixels
 _LAMP_SPREAD = 2  # parallel lights along a side of a lamp
-_SKY_LIGHTS = 16
+_SKY_LIGHTS = 14
 _STRANDS = 1000  # of a head of hair that cast shadows, so much thicker
 _TOLERANCE = 0.006  # metres that they may be simplified by
 _SHADOWLESS = (*CLEAR, "eye", "lid", "mouth", "tongue", "gum", "tooth")  # what skin always surrounds casts none
