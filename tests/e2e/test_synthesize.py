@@ -3,16 +3,15 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from tests.kills import in_peace, synthesis, thrice_killed
 from training.data.folders import checksum, finished_people
 from training.synthesize import main
 
@@ -103,54 +102,23 @@ def test_progress_counts_pictures_and_the_last_line_is_json(tmp_path, capsys, mo
     assert "There is no data set" in capsys.readouterr().err
 
 
-def command(out: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "training.synthesize", "portraits", "--out", str(out), *TINY, *more]
-
-
-def descendants(process: int) -> list[int]:
-    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [int(child) for child in children] + [d for child in children for d in descendants(int(child))]
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_three_kills_change_nothing(tmp_path, repository: Path):
+def test_three_kills_change_nothing(tmp_path):
     """SIGKILL at random moments, twice to the whole group and once to the parent alone; then the same checksum."""
-    run = {"cwd": repository, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    what = ("--renderer=raster", "--people=6", "--variety=wide")
-    subprocess.run(command(tmp_path / "whole", *what), check=True, timeout=300, **run)
-    out, rng = tmp_path / "killed", random.Random(7)
-    for kill in range(3):
-        before = len(list(out.rglob("*.png")))
-        with subprocess.Popen(command(out, *what, *["--resume"][: kill > 0]), start_new_session=True, **run) as running:
-            wanted = before + rng.randint(1, 3)
-            limit = time.monotonic() + 120
-            while len(list(out.rglob("*.png"))) < wanted and time.monotonic() < limit:
-                time.sleep(0.01)
-            time.sleep(rng.uniform(0, 0.3))
-            assert running.poll() is None, "it was killed before it was done"
-            orphans = descendants(running.pid)
-            assert len(orphans) == 2
-            if kill == 1:
-                running.kill()
-            else:
-                os.killpg(running.pid, signal.SIGKILL)
-        limit = time.monotonic() + 20
-        while any(Path(f"/proc/{orphan}").exists() for orphan in orphans):
-            assert time.monotonic() < limit, "render processes outlive a killed parent"
-            time.sleep(0.05)
-    assert len(finished_people(out)) < 6
-    subprocess.run(command(out, *what, "--resume", "--workers=1"), check=True, timeout=300, **run)
-    assert checksum(out) == checksum(tmp_path / "whole")
-    assert sorted(path.name for path in out.iterdir()) == ["00000", "dataset.json", "records", "synthesis.json"]
+    what = (*TINY, "--renderer=raster", "--people=6", "--variety=wide")
+    whole = in_peace(tmp_path / "whole", *what)
+    assert thrice_killed(tmp_path / "killed", *what) == whole
+    left = sorted(path.name for path in (tmp_path / "killed").iterdir())
+    assert left == ["00000", "dataset.json", "records", "synthesis.json"]
 
 
 @pytest.mark.slow
 def test_a_file_that_cannot_be_written_ends_the_run_with_a_sentence(tmp_path, repository: Path):
     """No file may be larger than 16 kB: as on a full disk, the system refuses in the middle of a record."""
     limited = ["bash", "-c", 'ulimit -f 16; exec "$@"', "bash"]
-    arguments = command(tmp_path / "data", "--renderer=raster", "--people=1", "--size=64")
-    ended = subprocess.run([*limited, *arguments], cwd=repository, capture_output=True, text=True, timeout=120)
+    arguments = synthesis(tmp_path / "data", *TINY, "--renderer=raster", "--people=1", "--size=64")
+    ended = subprocess.run([*limited, *arguments], cwd=repository, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 1
     assert "training.synthesize: Cannot write" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -160,20 +128,17 @@ def test_a_file_that_cannot_be_written_ends_the_run_with_a_sentence(tmp_path, re
 @pytest.mark.slow
 def test_cycles_renders_the_same_after_a_kill(tmp_path, repository: Path):
     pytest.importorskip("bpy", reason="rendering needs the blender extra (Python 3.11)")
-    run = {"cwd": repository, "stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
-    what = ("--people=2", "--workers=1", "--variety=wide")
-    subprocess.run(command(tmp_path / "whole", *what), check=True, timeout=300, **run)
+    what = (*TINY, "--people=2", "--workers=1", "--variety=wide")
+    whole = in_peace(tmp_path / "whole", *what)
     out = tmp_path / "killed"
-    with subprocess.Popen(command(out, *what), start_new_session=True, **run) as running:
-        limit = time.monotonic() + 200
-        while not list(out.rglob("img000001*.png")) and time.monotonic() < limit:
+    with subprocess.Popen(synthesis(out, *what), cwd=repository, start_new_session=True) as running:
+        while not list(out.rglob("img000001*.png")):
+            assert running.poll() is None
             time.sleep(0.01)
         os.killpg(running.pid, signal.SIGKILL)
     assert finished_people(out) == [0]
     first = (out / "records" / "000000.npz").stat().st_mtime_ns
-    subprocess.run(command(out, *what, "--resume"), check=True, timeout=300, **run)
+    assert in_peace(out, *what, "--resume") == whole
     assert (out / "records" / "000000.npz").stat().st_mtime_ns == first
-    assert checksum(out) == checksum(tmp_path / "whole")
     pictures = sorted(path.name for path in (out / "00000").iterdir())
     assert pictures == [f"img00000{person}_000{view}.png" for person in (0, 1) for view in (0, 1)]
-    assert np.isfinite([label for _, label in json.loads((out / "dataset.json").read_text())["labels"]]).all()

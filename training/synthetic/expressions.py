@@ -173,7 +173,7 @@ def sample_face(rng: np.random.Generator) -> NDArray[np.float64]:
     draw = rng.random()
     if draw < _NEUTRAL_SHARE:
         return values
-    strength = rng.uniform(0.35, 1.0)
+    strength = rng.uniform(0.45, 1.1)
     mood = _mood(rng)
     if draw < _NEUTRAL_SHARE + _SPEECH_SHARE:
         upper = {name: span for name, span in mood.items() if name.startswith(_BROWS)}
