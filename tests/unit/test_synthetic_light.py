@@ -75,8 +75,13 @@ def test_backdrops_are_neither_black_nor_white_and_differ():
     assert np.std(means, 0).min() > 20
     flat = pictures.astype(float).std((1, 2)).max(1)
     assert (flat > 15).mean() > 0.5  # most show something
-    # Out of focus: next to no difference between neighbours.
-    assert np.median(np.abs(np.diff(pictures.astype(int), axis=2))) <= 3
+
+
+def test_backdrops_are_out_of_focus():
+    pictures = np.stack([sample_backdrop(np.random.default_rng([6, number]), 96) for number in range(30)]).astype(int)
+    bends = np.abs(np.diff(pictures, 2, axis=2)).reshape(30, -1)
+    # A sharp edge bends by as much as it steps, up to 190 here; only small lights in the evening come close to 35.
+    assert np.percentile(bends, 99.5, axis=1).max() < 45
 
 
 def test_warm_light_is_warmer():
