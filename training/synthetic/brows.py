@@ -104,7 +104,7 @@ def _near_brows(places: NDArray) -> NDArray:
 
 
 def _colour(look: Look) -> NDArray:
-    return 0.5 * np.minimum(look.hair, 0.22) + 0.03 * look.skin * np.array([0.6, 0.4, 0.3])
+    return 0.8 * np.minimum(look.hair, np.array([0.26, 0.20, 0.15])) + 0.04 * look.skin * np.array([0.9, 0.6, 0.4])
 
 
 def _lid_roots(model: FaceModel, side: int, rng: np.random.Generator) -> tuple[Roots, NDArray, NDArray]:

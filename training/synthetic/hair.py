@@ -105,17 +105,21 @@ class Comb:
         places = self._roots.places.copy()
         places[:, 1] += self._edge
         amount = regions.scalp(places, look, soft=0.014)
-        behind = smoothstep(45.0, 75.0, regions.front_angle(places)) * smoothstep(0.066, 0.040, places[:, 1])
+        behind = smoothstep(48.0, 62.0, regions.front_angle(places)) * smoothstep(0.080, 0.042, places[:, 1])
         amount = amount * (1 - style.rim * (1 - behind))
-        line = np.exp(-(((places[:, 0] - style.parting) / 0.0022) ** 2)) * smoothstep(0.060, 0.085, places[:, 1])
+        line = np.exp(-(((places[:, 0] - style.parting) / 0.0013) ** 2)) * smoothstep(0.060, 0.085, places[:, 1])
         line = line * smoothstep(-0.045, -0.005, places[:, 2])
-        amount = amount * (1 - 0.9 * line * smoothstep(0.3, 0.8, np.array(style.parted)))
+        amount = amount * (1 - 0.85 * line * smoothstep(0.3, 0.8, np.array(style.parted)))
         chance = 0.8 * self._locks.chance
         return smoothstep(chance, chance + 0.2, amount)
 
     def _rest(self, strands, lengths, there, keep, look: Look, vertices: NDArray) -> RestFibres:
         taper = 1 - 0.75 * np.linspace(0, 1, strands.shape[1]) ** 1.5
-        thickness = self._thickness * (0.75 + 0.45 * np.clip(lengths / 0.1, 0, 1)) * np.sqrt(there)
+        thickness = (
+            self._thickness
+            * (0.8 + 0.4 * np.clip(lengths / 0.1, 0, 1) + 0.4 * np.exp(-lengths / 0.006))
+            * np.sqrt(there)
+        )
         uncut = 1 - np.maximum.accumulate(_face_window(strands, vertices), axis=1)
         radii = thickness[:, None] * taper * uncut
         root, tip = colours(look, self._locks.light, self._locks.chance)

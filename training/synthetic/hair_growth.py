@@ -45,7 +45,7 @@ def grow(roots: NDArray, outwards: NDArray, lengths: NDArray, style: Style, lock
     room = 0.0012 + locks.layer * np.minimum(0.20 * lengths, 0.003 + 0.017 * style.volume)
     # Hair that is combed back, or too short to be heavy, follows the scalp for longer.
     hug = 0.035 * (1 + 2.0 * style.back + 1.5 * smoothstep(0.12, 0.05, np.array(style.length)))
-    beside = 1 - 0.75 * style.parted * np.exp(-(((roots[:, 0] - style.parting) / 0.012) ** 2))[:, None]
+    beside = 1 - 0.6 * style.parted * np.exp(-(((roots[:, 0] - style.parting) / 0.012) ** 2))[:, None]
     lift = (0.2 + 1.1 * style.volume) * beside
     direction = unit(_combed(roots, outwards, style) + (lift + 2.0 * style.stand) * outwards)
     points, path = roots, [roots]
@@ -86,7 +86,7 @@ def _combed(points: NDArray, normals: NDArray, style: Style) -> NDArray:
     )
     backwards = style.back * np.maximum(0.55 * ahead, top)
     flow = flow * (1 - 0.85 * backwards * (1 - 0.6 * style.parted)) + backwards * back
-    return tangent(flow + 0.25 * top * style.fringe * tangent(aside, normals), normals)
+    return tangent(flow + 0.08 * top * style.fringe * tangent(aside, normals), normals)
 
 
 def _inwards(points: NDArray) -> NDArray:
@@ -98,8 +98,8 @@ def _inwards(points: NDArray) -> NDArray:
 def _off_the_face(points: NDArray, style: Style) -> NDArray:
     """A push sideways and back, off the face: below the brows for everybody, off the forehead without a fringe."""
     x, y, z = points[:, 0], points[:, 1], points[:, 2]
-    lower = 0.066 - 0.040 * style.fringe
-    zone = smoothstep(lower + 0.012, lower - 0.012, y) * smoothstep(0.025, 0.05, z)
+    lower = 0.058 - 0.032 * style.fringe
+    zone = smoothstep(lower + 0.010, lower - 0.010, y) * smoothstep(0.025, 0.05, z)
     zone = zone * smoothstep(0.082, 0.064, np.abs(x))
     aside = np.tanh((x - 0.5 * style.parting) / 0.015) * smoothstep(0.068, 0.045, np.abs(x))
     return zone[:, None] * np.stack([1.6 * aside, np.zeros_like(x), np.full_like(x, -0.7)], 1)
