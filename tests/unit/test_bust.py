@@ -111,7 +111,7 @@ def test_weights_sum_to_one_and_belong_to_the_right_side():
 
 
 def test_joints_lie_inside_the_body_on_their_sides():
-    assert BODY_JOINTS == JOINTS[6:]
+    assert JOINTS[6:] == BODY_JOINTS
     assert JOINT_PARENTS[JOINTS.index("left_shoulder")] == JOINTS.index("left_collar")
     for seed in range(4):
         vertices, shape = person(seed)

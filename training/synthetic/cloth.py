@@ -180,8 +180,9 @@ def _texture_places(places: NDArray, faces: NDArray) -> NDArray[np.float32]:
     corners = places[faces]
     middle = corners.mean(1)
     arm = on_arm(middle)[:, None]
-    x = np.where(arm, np.abs(corners[..., 0]) - 0.215, corners[..., 0])
-    around = np.arctan2(x, corners[..., 2] + np.where(arm, 0.045, 0.035))
+    down = np.clip(-0.34 - corners[..., 1], 0, 1)  # arms lean outwards and bend forwards at the elbow
+    x = np.where(arm, np.abs(corners[..., 0]) - 0.190 - 0.2 * down, corners[..., 0])
+    around = np.arctan2(x, corners[..., 2] + np.where(arm, 0.050 - 0.22 * down, 0.035))
     behind = (np.ptp(around, axis=1) > np.pi)[:, None] & (around < 0)
     around = np.where(behind, around + 2 * np.pi, around) * np.where(arm, 0.05, 0.145)
     return np.stack([around / CLOTH_SIZE + 0.45, corners[..., 1] / CLOTH_SIZE + 0.7], -1).astype(np.float32)

@@ -13,6 +13,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import KDTree
 
 from neural_core.human.bust import Torso
 from neural_core.records import CLOTH
@@ -64,7 +65,7 @@ def garments(torso: Torso, look: Look, kind: str) -> list[RestPart]:
         if panel.name == "placket":
             found.append(_buttons(piece, worn, colour))
         if panel.name == "hood":
-            found.append(_strings(piece, worn))
+            found.append(_strings(piece, worn, found[0].part.vertices))
     return found
 
 
@@ -93,15 +94,17 @@ def _buttons(piece: Piece, placket: Worn, colour: NDArray) -> RestPart:
     return RestPart(part, np.concatenate(weights))
 
 
-def _strings(piece: Piece, hood: Worn) -> RestPart:
-    """The two cords of a hood, hanging on the chest."""
+def _strings(piece: Piece, hood: Worn, chest: NDArray) -> RestPart:
+    """The two cords of a hood, hanging before the cloth of the chest [n, 3]."""
     vertices, faces, weights = [], [], []
-    outer = hood.vertices[: len(piece.places)]
+    front = chest[chest[:, 2] > 0]
     for side in (1, -1):
         vertex = int(np.linalg.norm(piece.places - [side * 0.030, -0.236, 0.02], axis=1).argmin())
-        t = np.linspace(0, 1, 10)[:, None]
-        start = outer[vertex] + [0, 0, 0.002]
-        path = start + t * [side * 0.004, -0.15, 0.0] + np.sqrt(t) * [0, 0, 0.034] + t * (1 - t) * [side * 0.012, 0, 0]
+        t = np.linspace(0, 1, 14)[:, None]
+        path = hood.vertices[vertex] + t * [side * 0.004, -0.15, 0.0] + t * (1 - t) * [side * 0.012, 0, 0]
+        near = KDTree(front[:, :2]).query(path[1:, :2], 3)[1]
+        path[1:, 2] = np.maximum.accumulate(front[near, 2].max(1)) + 0.0035
+        path[0, 2] += 0.002
         string, own = tube(path, 0.0042, 0.0042, np.array([0.0, 0.0, 1.0]))
         faces.append(own + sum(len(v) for v in vertices))
         vertices.append(string)

@@ -149,6 +149,12 @@ class _Face:
         """Z of the nose's ridge at a height."""
         return float(np.interp(height, self._ridge[:, 1], self._ridge[:, 2]))
 
+    def nose(self, height: float, depth: float) -> float:
+        """Half the nose's width at a height, as far in front as a depth (z)."""
+        near = (np.abs(self._skin[:, 1] - height) < 0.006) & (self._skin[:, 2] > depth - 0.001)
+        near &= np.abs(self._skin[:, 0]) < 0.018
+        return float(np.abs(self._skin[near, 0]).max(initial=0.0))
+
     def clearance(self, flat: NDArray, gap: float) -> float:
         """How far forward the dish must lie: before the eyes, and before all skin behind the lenses."""
         low, high = flat.min(0) - 0.001, flat.max(0) + 0.001
@@ -207,6 +213,8 @@ def _pad(dish: _Dish, face: _Face, left: NDArray, side: int) -> Mesh:
     """A small pad between rim and nose."""
     height = face.eye_height - 0.007
     inner = left[np.argmin(left[:, 0] + 3 * np.abs(left[:, 1] - height))]
-    end = np.array([max(inner[0] - 0.0028, 0.0065), height - 0.001, inner[2] - 0.006])
-    path = np.stack([inner, (inner + end) / 2 + [0, 0.001, -0.001], end, end + np.array([0.001, -0.005, -0.001])])
+    deep, low = inner[2] - 0.005, height - 0.005
+    end = np.array([max(inner[0] - 0.0028, face.nose(height, deep) + 0.0016), height, deep])
+    foot = np.array([max(end[0], face.nose(low, deep) + 0.0016), low, deep + 0.0005])
+    path = np.stack([inner, (inner + end) / 2 + [0, 0.001, -0.001], end, foot])
     return tube(path * [side, 1, 1], np.array([0.0010, 0.0010, 0.0022, 0.0018]), 0.0012, np.array([0.3, 0.0, 1.0]))

@@ -39,14 +39,14 @@ def tube(path: NDArray, wide: NDArray | float, high: NDArray | float, up: NDArra
     next_ring = np.roll(index, -1, 0) if closed else index[1:]
     a, b = (index if closed else index[:-1]), next_ring
     c, d = np.roll(b, -1, 1), np.roll(a, -1, 1)
-    faces = np.stack([np.stack([a, d, c], -1), np.stack([a, c, b], -1)], 2).reshape(-1, 3)
+    faces = np.stack([np.stack([a, c, d], -1), np.stack([a, b, c], -1)], 2).reshape(-1, 3)
     vertices = rings.reshape(-1, 3)
     if not closed:
         first, last = len(vertices), len(vertices) + 1
         vertices = np.concatenate([vertices, path[:1], path[-1:]])
         ring = index[0], np.roll(index[0], -1)
         end = index[-1], np.roll(index[-1], -1)
-        caps = [np.stack([np.full(10, first), ring[1], ring[0]], 1), np.stack([np.full(10, last), end[0], end[1]], 1)]
+        caps = [np.stack([np.full(10, first), ring[0], ring[1]], 1), np.stack([np.full(10, last), end[1], end[0]], 1)]
         faces = np.concatenate([faces, *caps])
     return vertices, faces.astype(np.int32)
 
