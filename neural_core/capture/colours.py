@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_CLUSTERS = 3
+_CLUSTERS, _FEWEST_IN_CLUSTER, _ROUNDS = 3, 8, 10
 _SAMPLES = 4000
-_LEAST_SEEDS = 0.002  # share of the picture that must be sure before its colours count
+_LEAST_SEEDS, _FEWEST_SEEDS = (
+    0.002,
+    60,
+)  # share of the picture, and pixels, that must be sure before their colours count
 _NOISE = 0.03  # least deviation of a colour within a cluster, 0..1
 _UNEXPLAINED = 1e-4  # density of a colour that no cluster explains, where a cluster's middle has at most 1
 
@@ -36,17 +39,11 @@ class Colours:
             colours: [h, w, c] as ``opponent`` gives them.
             seeds: [h, w] which pixels; too few teach nothing.
         """
-        from scipy.cluster.vq import kmeans2
-
-        if seeds.mean() < _LEAST_SEEDS:
+        if seeds.mean() < _LEAST_SEEDS or seeds.sum() < _FEWEST_SEEDS:
             return cls(np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0, 0)))
         samples = colours[seeds]
         samples = samples[:: max(1, len(samples) // _SAMPLES)]
-        # Dark, middle and bright to start with: no chance is needed.
-        order = np.argsort(samples[:, 0], kind="stable")
-        start = samples[order[((np.arange(_CLUSTERS) + 0.5) / _CLUSTERS * len(order)).astype(int)]]
-        labels = kmeans2(samples, start, minit="matrix")[1]
-        clusters = [samples[labels == k] for k in range(_CLUSTERS) if (labels == k).sum() > 8]
+        clusters = _clusters(samples)
         noise = _NOISE**2 * np.eye(samples.shape[1])
         return cls(
             np.array([len(cluster) for cluster in clusters]) / sum(len(cluster) for cluster in clusters),
@@ -62,6 +59,19 @@ class Colours:
             distance = ((offset @ precision) * offset).sum(-1)
             total += weight * np.sqrt(np.linalg.det(precision)) * _NOISE ** len(mean) * np.exp(-distance / 2)
         return np.log(total)
+
+
+def _clusters(samples: Array) -> list[Array]:
+    """Return samples [n, c] as at most three groups (Lloyd 1982), without those of only a few."""
+    # Dark, middle and bright to start with: no chance is needed.
+    order = np.argsort(samples[:, 0], kind="stable")
+    means = samples[order[((np.arange(_CLUSTERS) + 0.5) / _CLUSTERS * len(order)).astype(int)]]
+    groups = [samples]
+    for _ in range(_ROUNDS):
+        nearest = ((samples[:, None] - means) ** 2).sum(-1).argmin(1)
+        groups = [group for k in range(len(means)) if len(group := samples[nearest == k]) > _FEWEST_IN_CLUSTER]
+        means = np.stack([group.mean(0) for group in groups])
+    return groups
 
 
 def opponent(picture: NDArray[np.uint8]) -> Array:
