@@ -165,6 +165,19 @@ def test_a_tiling_covers_every_pixel_exactly_once(seed, cells, back_end):
     assert (times == 1).all()
 
 
+def test_a_centre_within_rounding_of_a_common_edge_is_covered_once(back_end):
+    """Edges through the centre of the only pixel but for rounding, with a triangle on either side of each."""
+    generator = torch.Generator().manual_seed(2)
+    direction = torch.rand(150, 2, generator=generator, dtype=torch.float64) - 0.5
+    start = direction * (0.1 + torch.rand(150, 1, generator=generator, dtype=torch.float64))
+    end = -direction * (0.1 + torch.rand(150, 1, generator=generator, dtype=torch.float64))
+    aside = torch.stack([-direction[:, 1], direction[:, 0]], 1) + 0.1 * direction
+    places = torch.stack([start, end, aside, -aside], 1)
+    vertices = torch.cat([places, torch.ones(150, 4, 1)], 2)
+    times = sum(rasterize(vertices, torch.tensor([face]), 1).covered.int() for face in ([0, 1, 2], [1, 0, 3]))
+    assert (times == 1).all()
+
+
 @pytest.mark.parametrize("edges", ["once", "never"])
 @pytest.mark.parametrize("cull", [False, True])
 @pytest.mark.parametrize("perspective", [False, True])
