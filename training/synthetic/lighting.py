@@ -13,6 +13,8 @@ from training.synthetic.backdrops import sample_backdrop
 # Directions that a face turns towards the light: ahead, to both sides, up, a little down.
 _FACE_NORMALS = np.array([[0.0, 0, 1], [0.64, 0, 0.77], [-0.64, 0, 0.77], [0, 0.6, 0.8], [0, -0.34, 0.94]])
 
+_AHEAD = [0, 1, 2, 4]  # all of them but up
+
 
 @dataclass(frozen=True)
 class Lamp:
@@ -102,10 +104,10 @@ def sample_setting(rng: np.random.Generator, size: int) -> Setting:
         lamps += (_lamp(rng, angle, rng.uniform(-15, 20), 1.6, rng.uniform(0.1, 0.35), rng.uniform(-0.5, 0.5)),)
     tint = _tint(float(np.clip(0.5 * warmth + rng.normal(0, 0.2), -1, 1)))
     setting = Setting(lamps, 0.55 * fill * tint, backdrop=sample_backdrop(rng, size, 0.5 * warmth))
-    wanted = light_on_face(STUDIO).mean() * 2.0 ** rng.normal(0.3, 0.22)
-    exposure = np.log2(wanted / light_on_face(setting).mean())
-    # The brightest side must not burn out.
-    ceiling = np.log2(1.4 * light_on_face(STUDIO).max() / light_on_face(setting).max())
+    studio, here = light_on_face(STUDIO), light_on_face(setting)
+    # The eyes lie in what looks ahead and down: light from above does not count for them.
+    exposure = np.log2(studio[_AHEAD].mean() / here[_AHEAD].mean()) + rng.normal(0.35, 0.22)
+    ceiling = np.log2(1.5 * studio.max() / here.max())  # the brightest side must not burn out
     return replace(setting, exposure=float(min(exposure, ceiling)))
 
 
