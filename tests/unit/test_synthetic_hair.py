@@ -121,7 +121,7 @@ def test_hair_stays_outside_the_head(head: FaceModel, heads_of_hair):
     for style in (None, "crop", "slicked_back", "long_wavy", "curly", "ponytail"):
         fibres = heads_of_hair[style][0].fibres
         visible = fibres.points[:, 3:][fibres.radii[:, 3:] > 3e-5]
-        inside = winding(rng.choice(visible, 150, replace=False), triangles) > 0.5
+        inside = winding(rng.choice(visible, 100, replace=False), triangles) > 0.5
         assert inside.mean() < 0.02, style
 
 
@@ -210,10 +210,10 @@ def test_the_parting_and_the_bald_crown_are_bare(head: FaceModel, comb: Comb, he
 
     def on_top(style: str, low: float, high: float) -> int:
         root = comb.hair(vertices, body, dataclasses.replace(look, parting=0.0), style)[0].fibres.points[:, 0]
-        top = (root[:, 1] > 0.085) & (root[:, 2] > 0.0) & (root[:, 2] < 0.06)
+        top = (root[:, 1] > 0.085) & (root[:, 2] > -0.01) & (root[:, 2] < 0.06)
         return int((top & (np.abs(root[:, 0]) >= low) & (np.abs(root[:, 0]) < high)).sum())
 
-    assert on_top("long_middle", 0.0, 0.0012) < 0.35 * on_top("long_middle", 0.004, 0.0052) + 1
+    assert on_top("long_middle", 0.0, 0.0012) / 1.2 < 0.35 * on_top("long_middle", 0.004, 0.016) / 12
     rim = heads_of_hair["horseshoe"][0].fibres.points[:, 0]
     assert rim[:, 1].max() < 0.085
     assert (np.abs(rim[:, 0]) > 0.03).any()
@@ -230,7 +230,9 @@ def test_styles_suit_their_wearers(head: FaceModel):
         assert min(weights.values()) >= 0
     hers, his = likely_styles(woman), likely_styles(man)
     assert sum(hers[s] for s in ("long_straight", "long_middle", "ponytail", "bun", "long_fringe", "bob")) > 0.5
-    assert his["bald"] + his["horseshoe"] > 0.2 > 0.01 > hers["bald"] + hers["horseshoe"]
+    for style in ("bald", "horseshoe"):
+        assert his[style] > 0.1 > 0.005 > hers[style]
+        assert likely_styles(dataclasses.replace(man, recession=0.1))[style] < 0.3 * his[style]
     curly = dataclasses.replace(look, masculinity=0.5, wave=0.97, hair_length=0.07)
     assert likely_styles(curly)["afro"] > 10 * likely_styles(dataclasses.replace(curly, wave=0.05))["afro"]
     assert scalp_shade("bald", man) < scalp_shade("long_straight", man) < scalp_shade("buzz", man)

@@ -15,7 +15,7 @@ from training.synthetic.hair_roots import unit
 _LOW = np.array([-0.23, -0.36, -0.20])
 _HIGH = np.array([0.23, 0.16, 0.15])
 _CELL = 0.008
-_FAR = 0.030  # metres: distances are kept up to here
+_FAR = 0.024  # metres: distances are kept up to here
 _ENOUGH = 6000  # points of the body: they are then about a cell apart
 _BALL = np.ones((3, 3, 3), bool)
 _SPINE = np.array([[0.0, 0.03, -0.03], [0.0, -0.14, -0.05], [0.0, -0.30, -0.05], [0.0, -0.45, -0.03]])
@@ -54,7 +54,7 @@ class Skin:
         self._fields = np.stack([field, *np.gradient(field, _CELL)]).astype(np.float32)
 
     def at(self, points: NDArray) -> tuple[NDArray, NDArray]:
-        """Distances [...], metres, clipped to 3 cm, and unit directions [..., 3] away from the skin."""
+        """Distances [...], metres, clipped to 24 mm, and unit directions [..., 3] away from the skin."""
         place = ((points.reshape(-1, 3) - _LOW) / _CELL).T
         values = [map_coordinates(field, place, order=1, mode="nearest", output=np.float32) for field in self._fields]
         distance = values[0].reshape(points.shape[:-1]).astype(float)

@@ -55,7 +55,7 @@ def grow(roots: NDArray, outwards: NDArray, lengths: NDArray, style: Style, lock
         combed = _combed(points, away, style)
         fall = (arc / (arc + hug)) ** 1.5 * (1 - 0.92 * style.stand)
         rise = lift * np.exp(-arc / (0.010 + 0.014 * style.volume))
-        held = (1 - fall) * (1 - style.stand) * smoothstep(0.032, 0.016, distance)[:, None]
+        held = (1 - fall) * (1 - style.stand) * smoothstep(0.024, 0.012, distance)[:, None]
         aim = held * combed + 1.25 * fall * (_DOWN + _inwards(points))
         aim = aim + rise * outwards + 1.6 * style.stand * outwards
         aim = aim + (0.11 + 0.05 * style.frizz) * (1 - 0.85 * fall) * locks.bend
