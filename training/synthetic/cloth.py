@@ -176,16 +176,21 @@ def wear(piece: Piece, body: Drape, offset: NDArray, thickness: float) -> Worn:
 
 
 def _texture_places(places: NDArray, faces: NDArray) -> NDArray[np.float32]:
-    """Round the body, or round the arm, and up: a metre is as long everywhere, seams are at the back."""
+    """As a tailor cuts: a front, a back and sleeves lie flat; seams are at shoulders, armholes and sides."""
     corners = places[faces]
-    middle = corners.mean(1)
-    arm = on_arm(middle)[:, None]
-    down = np.clip(-0.34 - corners[..., 1], 0, 1)  # arms lean outwards and bend forwards at the elbow
-    x = np.where(arm, np.abs(corners[..., 0]) - 0.190 - 0.2 * down, corners[..., 0])
-    around = np.arctan2(x, corners[..., 2] + np.where(arm, 0.050 - 0.22 * down, 0.035))
-    behind = (np.ptp(around, axis=1) > np.pi)[:, None] & (around < 0)
-    around = np.where(behind, around + 2 * np.pi, around) * np.where(arm, 0.05, 0.145)
-    return np.stack([around / CLOTH_SIZE + 0.45, corners[..., 1] / CLOTH_SIZE + 0.7], -1).astype(np.float32)
+    middle = corners.mean(1)[:, None]
+    x, y, z = np.moveaxis(corners, -1, 0)
+    # Over the shoulders the cloth goes on as long as the skin does, not only as high.
+    ridge = z + 0.065
+    front = middle[..., 2] > -0.065
+    across = np.where(front, x, 0.42 - x)
+    up = y + np.where(front, -0.7, 0.7) * ridge * np.clip((y + 0.30) / 0.10, 0, 1)
+    down = np.clip(-0.34 - y, 0, 1)  # arms lean outwards and bend forwards at the elbow
+    around = np.arctan2(np.abs(x) - 0.190 - 0.2 * down, z + 0.050 - 0.22 * down)
+    around = np.where((np.ptp(around, axis=1) > np.pi)[:, None] & (around < 0), around + 2 * np.pi, around)
+    arm = on_arm(middle[:, 0])[:, None]
+    across, up = np.where(arm, 0.05 * around, across), np.where(arm, y, up)
+    return np.stack([across / CLOTH_SIZE + 0.28, up / CLOTH_SIZE + 0.7], -1).astype(np.float32)
 
 
 def torso_normals(torso: Torso) -> NDArray[np.float64]:
@@ -236,7 +241,7 @@ class _Crossings:
 
 @cache
 def _fine_torso() -> tuple[csr_matrix, NDArray[np.int64], csr_matrix]:
-    """The torso without the faces at the neck's cut, refined, more so round the neck.
+    """The torso without the faces at the neck's cut, refined, more so round the neck and down the front.
 
     Returns:
         Its vertices as weighted means of the torso's [M, B], its faces [F, 3], and a round of smoothing [M, M].
@@ -245,11 +250,18 @@ def _fine_torso() -> tuple[csr_matrix, NDArray[np.int64], csr_matrix]:
     first = _first_own(bust)
     faces = bust.faces[(bust.faces >= first).all(1)].astype(np.int64) - first
     rows = csr_matrix(eye(len(bust.template)))
-    for wanted in (lambda p: p[:, 1] < 9, lambda p: (p[:, 1] > -0.335) & (np.abs(p[:, 0]) < 0.13)):
+    places, halves = np.zeros(0), np.zeros(0)
+    for wanted in (lambda p: p[:, 1] < 9, _of_collars):
         places = rows @ bust.template.astype(np.float64)
         halves, faces = _split(faces, len(places), lambda edges, p=places, w=wanted: w(p[edges].mean(1)))
         rows = csr_matrix(vstack([rows, 0.5 * (rows[halves[:, 0]] + rows[halves[:, 1]])]))
-    return rows, faces, _smoothing(faces, rows.shape[0])
+    return rows, faces, _smoothing(faces, len(places) + len(halves))
+
+
+def _of_collars(places: NDArray) -> NDArray[np.bool_]:
+    """Where garments have narrow parts: collars, plackets, zips."""
+    x, y, z = places.T
+    return ((y > -0.335) & (np.abs(x) < 0.13)) | ((np.abs(x) < 0.055) & (z > 0))
 
 
 def _split(

@@ -90,7 +90,7 @@ def _dome(profile: NDArray) -> tuple[NDArray[np.float64], NDArray[np.int32], NDA
     ring = np.stack([np.cos(angle), np.sin(angle)], 1)
     flat = profile[1:, 0, None, None] * ring
     vertices = np.concatenate([flat, np.broadcast_to(profile[1:, 1, None, None], (*flat.shape[:2], 1))], 2)
-    vertices = np.concatenate([[[0, 0, profile[0, 1]]], vertices.reshape(-1, 3)])
+    vertices = np.asarray(np.concatenate([[[0, 0, profile[0, 1]]], vertices.reshape(-1, 3)]), np.float64)
     index = 1 + np.arange((rows - 1) * _AROUND).reshape(rows - 1, _AROUND)
     after = np.roll(index, -1, 1)
     top = np.stack([np.zeros(_AROUND, int), index[0], after[0]], 1)

@@ -320,7 +320,7 @@ _PATTERNS: dict[str, tuple[_Panel, ...]] = {
         _Panel(
             "jacket",
             _all(lambda p: down_from_neck(p) - 0.045, _open_front, _long_sleeves),
-            lambda p: _loose(p) + 0.0075,
+            lambda p: _loose(p) + 0.0055,
             "canvas",
             0.004,
             folds=1.5,
@@ -337,7 +337,7 @@ _PATTERNS: dict[str, tuple[_Panel, ...]] = {
         _Panel(
             "zip",
             _all(lambda p: down_from_neck(p) - 0.014, _open_front, lambda p: 0.006 - _open_front(p)),
-            lambda p: _loose(p) + 0.0105 + 0.005 * (down_from_neck(p) < 0.065),
+            lambda p: _loose(p) + 0.0075 + 0.006 * (down_from_neck(p) < 0.065),
             "button",
             0.004,
             0.35,

@@ -67,7 +67,8 @@ def disc(outline: NDArray, centre: NDArray, bent: NDArray | None = None) -> Mesh
     a, b, c, d = index[:-1], after[:-1], after[1:], index[1:]
     faces = np.stack([np.stack([a, b, c], -1), np.stack([a, c, d], -1)], 2).reshape(-1, 3)
     cap = np.stack([np.full(count, 3 * count), index[2], after[2]], 1)
-    return np.concatenate([rings.reshape(-1, 3), [centre + bent]]), np.concatenate([faces, cap]).astype(np.int32)
+    vertices = np.asarray(np.concatenate([rings.reshape(-1, 3), (centre + bent)[None]]), np.float64)
+    return vertices, np.concatenate([faces, cap]).astype(np.int32)
 
 
 def joined(meshes: list[Mesh]) -> Mesh:
