@@ -192,7 +192,7 @@ def _described(
             in_picture = (places @ rotation.T + origin) @ intrinsics.T
             return in_picture[:, :2] / in_picture[:, 2:]
 
-        expected = seen(landmarks.points(identity, frame.actions, frame.mistakes))
+        expected = seen(landmarks.points(frame.towards(problem.focal), identity, frame.actions, frame.mistakes))
         rows["cameras"].append(_label(rotation, origin, intrinsics))
         rows["actions"].append(frame.actions)
         rows["joints"].append(np.zeros((len(JOINTS), 3)))

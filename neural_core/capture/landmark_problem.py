@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 POSE = 6
 """Unknowns of a camera: a rotation vector, the place of the head's origin in the picture, the log of its distance."""
 
-_TEMPER = 1.6  # errors of neighbouring landmarks go together: 478 of them say as much as fewer independent ones
+_TEMPER = 2.5  # errors of neighbouring landmarks go together: 478 of them say as much as fewer independent ones
 _TURNED = 0.25  # cosine below which a landmark's skin is seen so obliquely that it errs more
 _TUKEY = 4.685  # Huber & Ronchetti 2009, section 4.8
 _POSE_PRECISION = 1e-6  # keeps the equations definite
@@ -46,6 +46,11 @@ class Frame:
     def translation(self, focal: float) -> Array:
         """The head's origin [3] in the camera, metres."""
         return np.exp(self.place[2]) * np.array([self.place[0] / focal, self.place[1] / focal, 1.0])
+
+    def towards(self, focal: float) -> Array:
+        """Unit direction [3] from the head to the camera, head space."""
+        place = -self.rotation.T @ self.translation(focal)
+        return place / np.linalg.norm(place)
 
 
 class Equations(NamedTuple):
@@ -89,16 +94,12 @@ class Problem:
 
     def equations(self, frame: Frame, shape: Array, index: int) -> Equations:
         """Distances of projected to detected landmarks, in metres at the head's distance over their deviations."""
-        turned = self._model.points(shape, frame.actions, frame.mistakes) @ frame.rotation.T
+        turned, image, slope = self._project(frame, shape)
         origin = frame.translation(self.focal)
-        x, y, z = (turned + origin).T
-        nil = np.zeros_like(x)
         ahead = origin[2]
-        # Image and its derivative with respect to the point in the camera, in metres at the head's distance.
-        image = ahead * np.stack([x / z, y / z], 1)
-        slope = ahead * np.stack([np.stack([1 / z, nil, -x / z**2], 1), np.stack([nil, 1 / z, -y / z**2], 1)], 1)
         # A rotation vector d applied after R moves the point by d x (R p).
         a, b, c = turned.T
+        nil = np.zeros_like(a)
         spin = np.stack([np.stack([nil, c, -b], 1), np.stack([-c, nil, a], 1), np.stack([b, -a, nil], 1)], 1)
         move = np.zeros((3, 3))
         move[0, 0] = move[1, 1] = ahead / self.focal
@@ -109,10 +110,24 @@ class Problem:
         jacobian = np.concatenate([slope @ spin, slope @ move, directions], 2) / deviation[..., None]
         return Equations(residuals, jacobian[..., : self._size], jacobian[..., self._size :])
 
+    def plane(self, frame: Frame, shape: Array) -> Array:
+        """Derivative [478, 2, 3] of the projected landmarks, metres at the head's distance, by their places."""
+        return self._project(frame, shape)[2] @ frame.rotation
+
+    def _project(self, frame: Frame, shape: Array) -> tuple[Array, Array, Array]:
+        """Landmarks turned into camera axes, where they appear in metres at the head's distance, and the derivative."""
+        points = self._model.points(frame.towards(self.focal), shape, frame.actions, frame.mistakes)
+        turned = points @ frame.rotation.T
+        origin = frame.translation(self.focal)
+        x, y, z = (turned + origin).T
+        nil = np.zeros_like(x)
+        image = origin[2] * np.stack([x / z, y / z], 1)
+        slope = np.stack([np.stack([1 / z, nil, -x / z**2], 1), np.stack([nil, 1 / z, -y / z**2], 1)], 1)
+        return turned, image, origin[2] * slope
+
     def deviations(self, frame: Frame) -> Array:
         """Standard deviation [478] of each landmark in this view, metres: larger where the face turns away."""
-        towards = -frame.rotation.T @ frame.translation(self.focal)
-        facing = self._model.normals @ (towards / np.linalg.norm(towards))
+        facing = self._model.normals @ frame.towards(self.focal)
         return self._model.deviation * _TEMPER * (1 + 3 * np.clip(_TURNED - facing, 0, 1))
 
     def improve(

@@ -6,9 +6,10 @@ points are off for everybody, it moves its lids and lips less than the person do
 reach over the whole face. All of that is measured once on rendered people, whose truth is known
 (``python -m training.synthetic.calibrate_fit``), and kept beside the face model. In head space, metres, a landmark is
 
-    x = template + identity s + actions a + errors w + noise,        w ~ N(0, 1), noise ~ N(0, deviation^2)
+    x = template + views q + identity s + actions a + errors w + noise,        w ~ N(0, 1), noise ~ N(0, deviation^2)
 
-with the person's coefficients s, the facial actions a, and the mistakes w that FaceMesh makes in this picture.
+with q where the camera stands (FaceMesh turns heads less than they are turned), the person's coefficients s, the facial
+actions a, and the mistakes w that FaceMesh makes in this picture.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class LandmarkModel:
 
     template: Array
     """[478, 3] of the mean person."""
+    views: Array
+    """[478, 3, 5] per unit of :func:`view_terms`."""
     identity: Array
     """[478, 3, K] per standard deviation of the identity coefficients."""
     actions: Array
@@ -57,10 +60,10 @@ class LandmarkModel:
     action_precision: Array
     """[E, E] inverse covariance of them: what goes together, and what does not."""
 
-    def points(self, shape: Array, actions: Array, mistakes: Array | None = None) -> Array:
-        """Return the landmarks [478, 3] of a person [K] with actions [E]."""
-        points = self.template + self.identity @ shape + self.actions @ actions
-        return points if mistakes is None else points + self.errors @ mistakes
+    def points(self, towards: Array, shape: Array, actions: Array, mistakes: Array) -> Array:
+        """Return the landmarks [478, 3] of a person [K] with actions [E], from the direction [3] of the camera."""
+        seen = self.template + self.views @ view_terms(towards)
+        return seen + self.identity @ shape + self.actions @ actions + self.errors @ mistakes
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Calibration:
     """How FaceMesh's landmarks differ from the geometry (what is added to it, metres), and how people act."""
 
     template: Array
+    views: Array
     identity: Array
     actions: Array
     errors: Array
@@ -92,6 +96,15 @@ class Calibration:
 
 
 _UNIT = 1e4  # tenths of a millimetre keep half precision away from its smallest numbers
+
+
+VIEW_TERMS = 5
+
+
+def view_terms(towards: Array) -> Array:
+    """Return [5]: x, y, x^2, x y, y^2 of the unit direction [3] in head space towards the camera."""
+    x, y, _ = towards
+    return np.array([x, y, x * x, x * y, y * y])
 
 
 @cache
@@ -121,12 +134,14 @@ def landmark_model(model: FaceModel, calibration: Calibration | None = None) -> 
     if calibration is None:
         mean, covariance = _plain_actions(model.expression_names)
         errors, deviation = np.zeros((count, 3, 0)), np.full(count, _PLAIN_DEVIATION)
+        views = np.zeros((count, 3, VIEW_TERMS))
     else:
         template, identity = template + calibration.template, identity + calibration.identity
         actions = actions + calibration.actions
-        errors, deviation = calibration.errors, calibration.deviation
+        views, errors, deviation = calibration.views, calibration.errors, calibration.deviation
         mean, covariance = calibration.action_mean, calibration.action_covariance
-    return LandmarkModel(template, identity, actions, errors, deviation, normals, mean, np.linalg.inv(covariance))
+    precision = np.linalg.inv(covariance)
+    return LandmarkModel(template, views, identity, actions, errors, deviation, normals, mean, precision)
 
 
 def _plain_actions(names: tuple[str, ...]) -> tuple[Array, Array]:
