@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """Takes the pictures that test_cycles.py looks at, in a process of its own (the bpy wheel crashes or hangs at exit).
 
 python cycles_pictures.py OUT.npz
