@@ -16,6 +16,7 @@ _LEAST_SEEDS, _FEWEST_SEEDS = (
     0.002,
     60,
 )  # share of the picture, and pixels, that must be sure before their colours count
+_OTHER_HUE, _FAR_DARKER, _FAR_BRIGHTER = 0.17, -0.9, 0.7  # changes of the logarithms of red, green and blue
 _NOISE = 0.03  # least deviation of a colour within a cluster, 0..1
 _UNEXPLAINED = 1e-4  # density of a colour that no cluster explains, where a cluster's middle has at most 1
 
@@ -59,6 +60,22 @@ class Colours:
             distance = ((offset @ precision) * offset).sum(-1)
             total += weight * np.sqrt(np.linalg.det(precision)) * _NOISE ** len(mean) * np.exp(-distance / 2)
         return np.log(total)
+
+
+def unlike(picture: NDArray[np.uint8], reference: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which pixels [h, w] no light could make of the reference: of another hue, or far darker or brighter.
+
+    Args:
+        picture: [h, w, 3].
+        reference: [h, w] pixels of a surface of one colour.
+    """
+    logarithms = np.log(picture.astype(np.float64) + 8)  # a little more than the noise of dark pixels
+    if not reference.any():
+        return np.ones(picture.shape[:2], bool)
+    change = logarithms - np.median(logarithms[reference], axis=0)
+    brighter = change.mean(-1)
+    hue = np.linalg.norm(change - brighter[..., None], axis=-1)
+    return (hue > _OTHER_HUE) | (brighter < _FAR_DARKER) | (brighter > _FAR_BRIGHTER)
 
 
 def _clusters(samples: Array) -> list[Array]:

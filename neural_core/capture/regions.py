@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..human.model import FaceModel
 from ..records import BACKGROUND, CLOTH, HAIR, SKIN, TORSO
-from .colours import Colours, opponent
+from .colours import Colours, opponent, unlike
 from .matting import guided_filter
 from .overlay import Sight
 
@@ -41,14 +41,16 @@ _HAIRLINE_Y = (-0.06, 0.02, 0.025, 0.035, 0.055, 0.07)
 
 # How likely SKIN, HAIR, TORSO and CLOTH are on parts of the fitted head, before a colour is looked at.
 _INNER_FACE = (0.997, 0.002, 0.0005, 0.0005)
-_FOREHEAD = (0.55, 0.445, 0.0, 0.005)
+_FOREHEAD = (0.9, 0.095, 0.0, 0.005)
+_HAIRY_FOREHEAD = (0.55, 0.445, 0.0, 0.005)
 _SIDES = (0.6, 0.385, 0.01, 0.005)
 _JAW = (0.93, 0.02, 0.04, 0.01)
-_SCALP = (0.25, 0.745, 0.0, 0.005)
+_SCALP = (0.6, 0.395, 0.0, 0.005)
 _HAIRY_SCALP = (0.01, 0.985, 0.0, 0.005)
 _NECK = (0.02, 0.08, 0.6, 0.3)
-_HAIRY = 0.5  # share of the scalp that must look like hair for all of it to be hair
+_HAIRY, _BUSHY = 0.3, 0.4  # shares of the scalp: unlike skin, or as large an area around it, if all of it is hair
 
+_OUTLINE = 0.02  # how far the person's outline may lie outside the fitted head's, in sides
 _AVERAGE = 0.008  # deviation of the blur of the evidence, in sides: hair is known by its texture's mean
 _RADIUS = 1 / 100  # of the guided filter, in sides
 _SPECKLE = 0.003  # deviation of the last blur of the probabilities, in sides: against single pixels
@@ -94,8 +96,10 @@ def find_regions(
     person = alpha > 127
     anatomy = _anatomy(model, seen, np.asarray(points, np.float64), size)
     colours = opponent(picture)
-    sorts = _learn(colours, person, anatomy)
-    likely = _classify(colours, person, anatomy, sorts)
+    odd = unlike(picture, anatomy.sure_skin & person)
+    prior = _priors(anatomy, _hairy(person, anatomy, odd))
+    sorts = _learn(colours, person, anatomy, odd)
+    likely = _classify(colours, prior, sorts)
     best = np.where(person, likely.argmax(-1), -1)
     # Once more, now that parts of the hair and of the clothes are known that resemble skin.
     skin, hair, cloth = sorts
@@ -103,7 +107,7 @@ def find_regions(
         hair = Colours.of(colours, (best == 1) & ~anatomy.head)
     if len(cloth.weights):
         cloth = Colours.of(colours, (best == 3) & ~anatomy.neck)
-    likely = _classify(colours, person, anatomy, (skin, hair, cloth))
+    likely = _classify(colours, prior, (skin, hair, cloth))
     smooth = guided_filter(picture / 255, likely, max(2, round(_RADIUS * size)))
     smooth = gaussian_filter(smooth, (_SPECKLE * size, _SPECKLE * size, 0), mode="nearest")
     smooth[..., 1] = np.where(_hanging(smooth.argmax(-1) == 1, person, anatomy, size), smooth[..., 1], 0)
@@ -111,7 +115,7 @@ def find_regions(
     return np.where(person, names[smooth.argmax(-1)], np.uint8(BACKGROUND))
 
 
-def _classify(colours: Array, person: Mask, anatomy: _Anatomy, sorts: tuple[Colours, Colours, Colours]) -> Array:
+def _classify(colours: Array, prior: Array, sorts: tuple[Colours, Colours, Colours]) -> Array:
     """Return the probabilities [h, w, 4] of SKIN, HAIR, TORSO and CLOTH, given the colours of skin, hair and cloth."""
     from scipy.ndimage import gaussian_filter
 
@@ -119,18 +123,14 @@ def _classify(colours: Array, person: Mask, anatomy: _Anatomy, sorts: tuple[Colo
     evidence = np.stack([skin, hair, skin, cloth], axis=-1)
     deviation = _AVERAGE * len(colours)
     evidence = gaussian_filter(evidence, (deviation, deviation, 0), mode="nearest")
-    hairy = (evidence[..., 1] > evidence[..., 0])[anatomy.scalp & person]
-    prior = _priors(anatomy, bool(len(hairy)) and hairy.mean() > _HAIRY)
     score = np.log(prior) + evidence
     likely = np.exp(score - score.max(-1, keepdims=True))
     return likely / likely.sum(-1, keepdims=True)
 
 
-def _learn(colours: Array, person: Mask, anatomy: _Anatomy) -> tuple[Colours, Colours, Colours]:
-    """Return the colours of skin, hair and clothes, from pixels that are almost sure."""
+def _learn(colours: Array, person: Mask, anatomy: _Anatomy, odd: Mask) -> tuple[Colours, Colours, Colours]:
+    """Return the colours of skin, hair and clothes, from pixels that are almost sure; odd ones are no skin."""
     skin = Colours.of(colours, anatomy.sure_skin & person)
-    like_skin = skin.log_density(colours)
-    odd = like_skin < np.quantile(like_skin[anatomy.sure_skin], 0.03)
     mesh = anatomy.head | anatomy.scalp | anatomy.neck
     hair = Colours.of(colours, person & odd & anatomy.above_eyes & ~anatomy.head)
     cloth = Colours.of(colours, person & odd & ~mesh & (anatomy.below_chin > 0.08))
@@ -138,8 +138,13 @@ def _learn(colours: Array, person: Mask, anatomy: _Anatomy) -> tuple[Colours, Co
 
 
 def _anatomy(model: FaceModel, seen: Sight, points: Array, size: int) -> _Anatomy:
-    covered = seen.triangle >= 0
-    triangle = np.maximum(seen.triangle, 0)
+    from scipy.ndimage import distance_transform_edt
+
+    # The outline of the mesh is not exact: what is just beside it belongs to what is nearest.
+    beside = np.zeros((2, size, size), np.int32)
+    distance = np.asarray(distance_transform_edt(seen.triangle < 0, return_indices=True, indices=beside))
+    covered = (distance <= _OUTLINE * size) & (seen.triangle >= 0).any()
+    triangle = np.maximum(seen.triangle[tuple(beside)], 0)
     on_neck = _neck_triangles(model)[triangle] & covered
     on_scalp = _scalp_triangles(model)[triangle] & covered
     head = covered & ~on_neck & ~on_scalp
@@ -175,7 +180,7 @@ def _priors(anatomy: _Anatomy, hairy: bool) -> Array:
     chosen = np.stack(beside, axis=-1)
     for mask, values in (
         (anatomy.head, _SIDES),
-        (anatomy.head & anatomy.above_brows, _FOREHEAD),
+        (anatomy.head & anatomy.above_brows, _HAIRY_FOREHEAD if hairy else _FOREHEAD),
         (anatomy.head & (anatomy.below_chin > _MOUTH_HEIGHT), _JAW),
         (anatomy.scalp, _HAIRY_SCALP if hairy else _SCALP),
         (anatomy.neck, _NECK),
@@ -183,6 +188,13 @@ def _priors(anatomy: _Anatomy, hairy: bool) -> Array:
     ):
         chosen = np.where(mask[..., None], values, chosen)
     return chosen + 1e-6
+
+
+def _hairy(person: Mask, anatomy: _Anatomy, odd: Mask) -> bool:
+    """Say whether there is hair on the scalp: much of it is unlike skin, or much stands out above the eyes."""
+    scalp = anatomy.scalp & person
+    around = person & anatomy.above_eyes & ~anatomy.head & ~anatomy.scalp
+    return bool(odd[scalp].sum() > _HAIRY * scalp.sum() or around.sum() > _BUSHY * scalp.sum())
 
 
 def _hanging(hair: Mask, person: Mask, anatomy: _Anatomy, size: int) -> Mask:

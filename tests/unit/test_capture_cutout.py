@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neural_core.cameras import orbit
-from neural_core.capture.colours import Colours, opponent
+from neural_core.capture.colours import Colours, opponent, unlike
 from neural_core.capture.inpaint import inpaint_background, nearest_mean
 from neural_core.capture.matting import guided_filter
 from neural_core.capture.overlay import overlay, see
@@ -93,6 +93,17 @@ def test_colours_are_told_apart_by_what_they_were_learned_from():
     assert lighter[:, 30:].mean() < 0.01
     nothing = Colours.of(colours, np.zeros((60, 60), bool))
     assert np.ptp(nothing.log_density(colours)) == 0
+
+
+def test_shade_is_like_skin_and_hair_is_not():
+    """Half the light changes no hue; black, yellow and white are no skin in any light."""
+    skin = np.array([200.0, 150, 120])
+    squares = [skin, skin / 2, skin * 1.2, [30, 25, 20], [200, 170, 70], [250, 250, 250]]
+    picture = np.repeat(np.array(squares)[None], 4, 0).astype(np.uint8)
+    reference = np.zeros((4, 6), bool)
+    reference[:, 0] = True
+    assert unlike(picture, reference)[0].tolist() == [False, False, False, True, True, True]
+    assert unlike(picture, np.zeros((4, 6), bool)).all()
 
 
 SIZE = 192
