@@ -61,9 +61,9 @@ class Style:
 
 
 STYLES: Mapping[str, Style] = {
-    "bald": Style(0.0, masculine=0.95, share=1.2),
-    "horseshoe": Style(0.018, rim=1.0, volume=0.2, clump=0.3, masculine=1.0, share=1.2),
-    "buzz": Style(0.007, stand=0.25, clump=0.0, frizz=0.4, layers=0.1, masculine=0.85),
+    "bald": Style(0.0, masculine=0.95, share=0.8),
+    "horseshoe": Style(0.018, rim=1.0, volume=0.2, clump=0.3, masculine=1.0, share=0.8),
+    "buzz": Style(0.007, stand=0.25, clump=0.0, frizz=0.4, layers=0.1, masculine=0.85, share=0.6),
     "crop": Style(0.040, sides=0.45, volume=0.55, clump=0.7, layers=0.3, masculine=0.8),
     "side_part": Style(0.075, sides=0.35, parted=0.9, back=0.5, parting=0.030, volume=0.3, masculine=0.8),
     "slicked_back": Style(0.095, sides=0.5, back=1.0, volume=0.12, clump=0.9, frizz=0.1, masculine=0.75, share=0.7),
