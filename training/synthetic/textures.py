@@ -132,7 +132,7 @@ class SkinChart:
         roots = regions.scalp(self._places, look, soft=0.012) * scalp * (1 + 0.03 * self._fine)
         colour = _blend(colour, look.hair * 0.62, np.clip(roots, 0, 0.96))
         # Hairs of their own grow on the brows; what is painted is the shadow between them.
-        brows = 0.45 * regions.brow(self._places, look) * look.brow_strength * (0.92 + 0.10 * self._streaks)
+        brows = PAINTED_BROWS * regions.brow(self._places, look) * look.brow_strength * (0.92 + 0.10 * self._streaks)
         colour = _blend(colour, _brow_colour(look), np.clip(brows, 0, 0.97))
         lash_colour = 0.25 * np.minimum(look.hair, 0.08) + 0.006
         lashes = (0.55 + 0.35 * look.eye_shade) * self._lashes + (0.20 + 0.25 * look.eye_shade) * self._lower_lashes
@@ -142,7 +142,7 @@ class SkinChart:
 
     def relief(self, look: Look) -> NDArray[np.float32]:
         """Height in millimetres and roughness [rows, columns, 2]."""
-        height = 0.035 * self._pores * (0.4 + self._oily) + 0.02 * self._fine + 0.06 * self._furrows
+        height = 0.018 * self._pores * (0.4 + self._oily) + 0.012 * self._fine + 0.06 * self._furrows
         height = height - 0.55 * self._depth(look) + 0.12 * look.moles.max() * self._moles.max(0)
         rough = 0.54 - 0.16 * self._oily + 0.03 * self._fine - 0.08 * self._lid + 0.05 * look.wrinkles
         rough = rough + (0.40 - rough) * self._lips + 0.10 * look.beard * self._beard
