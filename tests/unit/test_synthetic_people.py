@@ -118,13 +118,22 @@ def test_people_often_look_at_the_camera():
     assert 0.45 < looks / 120 < 0.75
 
 
-def test_a_clip_has_times_and_one_setting():
+def test_a_clip_has_times_and_one_background():
     plan = Plan(variety="wide", expressions="natural", seconds=0.4, instants=2, views=2, size=8)
     takes = sample_person(0, 0, plan).takes
     assert [take.clip for take in takes] == [0] * 10 + [1] * 10
     np.testing.assert_allclose([take.time for take in takes], 2 * [frame / 25 for frame in range(10)])
-    assert len({id(take.setting) for take in takes}) == 2
+    assert len({id(take.setting.backdrop) for take in takes}) == 2
     assert plan.frames == sum(len(take.views) for take in takes) == 40
+
+
+def test_lamps_and_cameras_stand_still_in_a_clip():
+    """Whatever the head does, a lamp stays where it is seen from the camera."""
+    plan = Plan(variety="wide", expressions="natural", seconds=2, views=1, size=8)
+    takes = sample_person(0, 1, plan).takes
+    seen = [[take.views[0].cam2world[:3, :3].T @ lamp.place for lamp in take.setting.lamps] for take in takes]
+    assert np.ptp(seen, axis=0).max() < 1e-9
+    assert np.ptp([take.views[0].cam2world[:3, 3] for take in takes], axis=0).max() > 0.1
 
 
 def test_a_clip_of_a_resting_face_is_possible():

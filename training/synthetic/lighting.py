@@ -58,6 +58,11 @@ STUDIO = Setting(
 """The same light for everybody: what a network learns whose code says nothing about light."""
 
 
+def turned(setting: Setting, rotation: NDArray[np.float64]) -> Setting:
+    """The setting with its lamps carried around the head by a rotation [3, 3]."""
+    return replace(setting, lamps=tuple(replace(lamp, place=rotation @ lamp.place) for lamp in setting.lamps))
+
+
 def light_on_face(setting: Setting) -> NDArray[np.float64]:
     """Luminance [5] of white paper on the face, before exposure: turned ahead, left, right, up and down.
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from neural_core.human.appearance import CODE_SIZE
 from training.synthetic.expressions import sample_expression
 from training.synthetic.figure import Attire, Pose
-from training.synthetic.lighting import STUDIO, Setting, sample_setting
+from training.synthetic.lighting import STUDIO, Setting, sample_setting, turned
 from training.synthetic.motion import sample_motion
 from training.synthetic.plan import FPS, Plan
-from training.synthetic.views import View, follow, sample_views
+from training.synthetic.views import View, follow, sample_views, seen_from_head
 from training.synthetic.wardrobe import sample_attire
 
 _LOOKS_AT_CAMERA = 0.6  # how often a person in a still looks at the first camera
@@ -64,8 +64,11 @@ def sample_person(seed: int, index: int, plan: Plan) -> Person:
         setting = sample_setting(stream(_SETTING, instant), plan.size) if plan.variety == "wide" else STUDIO
         poses = _poses(stream(_POSE, instant), plan, views[0])
         for number, pose in enumerate(poses):
-            seen_from = views if len(poses) == 1 else tuple(follow(view, pose) for view in views)
-            takes.append(Take(instant, number / FPS, pose, setting, seen_from))
+            seen_from, lit = views, setting
+            if plan.seconds:  # cameras stand still in the room while the head turns; so do lamps, but for the studio's
+                seen_from = tuple(follow(view, pose) for view in views)
+                lit = turned(setting, seen_from_head(pose)) if plan.variety == "wide" else setting
+            takes.append(Take(instant, number / FPS, pose, lit, seen_from))
     return Person(index, code, attire, tuple(takes))
 
 

@@ -91,11 +91,15 @@ def follow(view: View, pose: Pose) -> View:
 
     In a record the head is what stands still: its turning moves the camera around it.
     """
-    turns = [Rotation.from_rotvec(pose.joints[JOINTS.index(name)]) for name in ("root", "neck", "head")]
-    back = (turns[0] * turns[1] * turns[2]).inv().as_matrix()
     cam2world = view.cam2world.copy()
-    cam2world[:3] = back @ view.cam2world[:3]
+    cam2world[:3] = seen_from_head(pose) @ view.cam2world[:3]
     return View(cam2world, view.intrinsics, view.close_up)
+
+
+def seen_from_head(pose: Pose) -> NDArray[np.float64]:
+    """Rotation [3, 3] that takes directions in the room to directions in head space while the head is turned."""
+    turns = [Rotation.from_rotvec(pose.joints[JOINTS.index(name)]) for name in ("root", "neck", "head")]
+    return (turns[0] * turns[1] * turns[2]).inv().as_matrix()
 
 
 def _pitch(rng: np.random.Generator, plan: Plan) -> float:
