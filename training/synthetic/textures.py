@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from neural_core.human.model import FaceModel
 from training.synthetic import folds, regions
+from training.synthetic.brows import PAINTED_BROWS
 from training.synthetic.chart import PLAIN, SIZE, eye_lines, head_chart, lip_mask
 from training.synthetic.figure import Material
 from training.synthetic.looks import MOLES, Look
