@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neural_core.cameras import EG3D_FOCAL, EG3D_RADIUS
-from neural_core.capture.align import Crop, cut, ffhq_square, first_crop, framing_head, put_back
+from neural_core.capture.align import Crop, _mirrored, cut, ffhq_square, first_crop, framing_head, put_back
 from neural_core.human.anny import load_anny_head
 from neural_core.human.landmarks import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 
@@ -141,6 +141,11 @@ def test_outside_the_photo_it_is_mirrored_and_said():
     assert (picture[20:60, :60] > 190).all()  # the mirror image of what is inside
     far, _ = cut(photo, Crop((1000.0, 50.0), 80.0), 80)  # any distance is possible
     assert set(np.unique(far)) <= set(range(50, 201))
+
+
+def test_mirrors_stand_on_the_edges_of_the_photo():
+    """Pixels 0 1 2 3 continue 3 2 1 0 0 1 ... on the right, and 0 1 2 3 3 ... on the left."""
+    assert _mirrored(-5, 10, 4).tolist() == [3, 3, 2, 1, 0, 0, 1, 2, 3, 3, 2, 1, 0, 0, 1]
 
 
 def test_what_was_cut_can_be_put_back():
