@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -16,21 +15,17 @@ from training.synthetic.figure import Material
 _PIXELS = 512
 
 
-@dataclass(frozen=True)
-class Fabric:
-    """A cloth of one colour; textured ones need texture coordinates."""
-
-    material: Material
-
-
 _ROUGHNESS = {"jersey": 0.85, "rib": 0.85, "knit": 0.9, "poplin": 0.7, "fleece": 0.95, "canvas": 0.7, "button": 0.4}
 
 
-def fabric(name: str, colour: NDArray) -> Fabric:
-    """A fabric by name (jersey, stripes, rib, knit, poplin, checks, fleece, canvas, button) in a colour."""
+def fabric(name: str, colour: NDArray) -> Material:
+    """A fabric by name (jersey, stripes, rib, knit, poplin, checks, fleece, canvas, button) in a colour.
+
+    Textured ones need texture coordinates as ``cloth.Worn`` has them.
+    """
     roughness = _ROUGHNESS.get(name, 0.85)
     if name == "button":
-        return Fabric(Material("cloth", colour, roughness=roughness))
+        return Material("cloth", colour, roughness=roughness)
     shade, height = _weave(name)
     colours = np.broadcast_to(colour, (*shade.shape, 3)) * shade[..., None]
     second = np.clip(0.72 - 0.9 * colour.mean(), 0.05, 0.62) * np.array([1.0, 0.99, 0.96])
@@ -38,7 +33,7 @@ def fabric(name: str, colour: NDArray) -> Fabric:
     if mix is not None:
         colours = colours * (1 - mix[..., None]) + second * shade[..., None] * mix[..., None]
     relief = np.stack([height, np.full_like(height, roughness)], -1)
-    return Fabric(Material("cloth", colour, colours.astype(np.float32), roughness, relief.astype(np.float32)))
+    return Material("cloth", colour, colours.astype(np.float32), roughness, relief.astype(np.float32))
 
 
 def folds(places: NDArray) -> NDArray[np.float64]:

@@ -18,8 +18,8 @@ from scipy.spatial import KDTree
 from neural_core.human.bust import Torso
 from neural_core.records import CLOTH
 from training.synthetic.cloth import Field, Piece, Worn, cut, down_from_neck, drape, on_arm, wear
-from training.synthetic.fabrics import Fabric, fabric, folds
-from training.synthetic.figure import Part, RestPart
+from training.synthetic.fabrics import fabric, folds
+from training.synthetic.figure import Material, Part, RestPart
 from training.synthetic.looks import Look
 from training.synthetic.shapes import disc, tube
 
@@ -69,8 +69,8 @@ def garments(torso: Torso, look: Look, kind: str) -> list[RestPart]:
     return found
 
 
-def _part(name: str, worn: Worn, cloth: Fabric) -> RestPart:
-    return RestPart(Part(name, worn.vertices, worn.faces, CLOTH, cloth.material, worn.uv), worn.weights)
+def _part(name: str, worn: Worn, cloth: Material) -> RestPart:
+    return RestPart(Part(name, worn.vertices, worn.faces, CLOTH, cloth, worn.uv), worn.weights)
 
 
 @cache
@@ -90,7 +90,7 @@ def _buttons(piece: Piece, placket: Worn, colour: NDArray) -> RestPart:
         vertices.append(button)
         weights.append(np.repeat(placket.weights[vertex][None], len(button), 0))
     cloth = fabric("button", np.clip(colour * 0.6 + 0.25, 0, 1))
-    part = Part("buttons", np.concatenate(vertices), np.concatenate(faces).astype(np.int32), CLOTH, cloth.material)
+    part = Part("buttons", np.concatenate(vertices), np.concatenate(faces).astype(np.int32), CLOTH, cloth)
     return RestPart(part, np.concatenate(weights))
 
 
@@ -110,7 +110,7 @@ def _strings(piece: Piece, hood: Worn, chest: NDArray) -> RestPart:
         vertices.append(string)
         weights.append(np.repeat(hood.weights[vertex][None], len(string), 0))
     cloth = fabric("button", np.array([0.55, 0.54, 0.52]))
-    part = Part("strings", np.concatenate(vertices), np.concatenate(faces).astype(np.int32), CLOTH, cloth.material)
+    part = Part("strings", np.concatenate(vertices), np.concatenate(faces).astype(np.int32), CLOTH, cloth)
     return RestPart(part, np.concatenate(weights))
 
 
