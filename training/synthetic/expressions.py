@@ -219,8 +219,10 @@ def sample_joints(rng: np.random.Generator) -> NDArray[np.float64]:
     shrug = rng.uniform(0.12, 0.3) if rng.random() < _SHRUG_SHARE else 0.0
     for side, sign in (("left", 1.0), ("right", -1.0)):
         lift, forward = shrug + rng.normal(0, 0.03), rng.normal(0, 0.04)
-        joints[JOINTS.index(f"{side}_collar")] = [0.0, -sign * forward, sign * lift]
-        joints[JOINTS.index(f"{side}_shoulder")] = rng.normal(0, [0.05, 0.03, 0.05])
+        collar = np.array([0.0, -sign * forward, sign * lift])
+        joints[JOINTS.index(f"{side}_collar")] = collar
+        # The arm goes on hanging down: what lifts the collar bone is taken back at the shoulder.
+        joints[JOINTS.index(f"{side}_shoulder")] = rng.normal(0, [0.05, 0.03, 0.05]) - collar
     return joints
 
 

@@ -126,7 +126,9 @@ def _joints(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
         sway = 0.02 * _wander(rng, count, 1.0, 2)
         joints[:, JOINTS.index(f"{side}_collar"), 1] = -sign * sway[:, 0]
         joints[:, JOINTS.index(f"{side}_collar"), 2] = sign * (shrug + breath + sway[:, 1])
-        joints[:, JOINTS.index(f"{side}_shoulder")] = 0.03 * _wander(rng, count, 1.0, 3)
+        # The arms go on hanging down: what lifts the collar bones is taken back at the shoulders.
+        collar = joints[:, JOINTS.index(f"{side}_collar")]
+        joints[:, JOINTS.index(f"{side}_shoulder")] = 0.03 * _wander(rng, count, 1.0, 3) - collar
     return joints
 
 
