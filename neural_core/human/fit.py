@@ -25,6 +25,7 @@ from ..cameras import Camera, orbit
 from ..capture import detect
 from .depth_surface import Array, Pinhole, surface_of
 from .model import FaceModel
+from .surfaces import unit, vertex_normals
 
 if TYPE_CHECKING:
     from ..systems.common import Field, Progress
@@ -180,7 +181,7 @@ class _Problem:
             outside[model.faces[model.parts["skin"].astype(bool)]] = True
         in_face = ((template > _FACE_LOW) & (template < _FACE_HIGH)).all(1)[outside]
         self._deviation = np.where(in_face, _FACE_DEVIATION, _HEAD_DEVIATION)
-        self._normals = _vertex_normals(template, model.faces)[outside]
+        self._normals = vertex_normals(template, model.faces)[outside]
         self._template = template[outside]
         self._directions = model.shapedirs[outside].astype(np.float64)
         self._cameras = [Pinhole.of(view.camera) for view in views]
@@ -269,21 +270,12 @@ def _landmark_basis(model: FaceModel) -> tuple[Array, Array, Array] | None:
         return None
     triangles, barycentric = model.landmarks_478
     corners = model.faces[triangles]
-    normals = _vertex_normals(model.v_template.astype(np.float64), model.faces)
+    normals = vertex_normals(model.v_template.astype(np.float64), model.faces)
     template, directions, normals = (
         np.einsum("nc,nc...->n...", barycentric.astype(np.float64), values[corners].astype(np.float64))
         for values in (model.v_template, model.shapedirs, normals)
     )
-    return template, directions, normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-
-
-def _vertex_normals(vertices: Array, faces: NDArray[np.int32]) -> Array:
-    """Return outward unit normals [V, 3], each the area-weighted mean of its triangles' normals."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], np.cross(b - a, c - a))
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    return template, directions, unit(normals)
 
 
 def _tukey(residuals: Array) -> Array:

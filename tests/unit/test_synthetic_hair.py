@@ -10,12 +10,12 @@ from neural_core.human.anny import load_anny_head
 from neural_core.human.appearance import APPEARANCE, IDENTITY_SIZE
 from neural_core.human.bust import build_torso
 from neural_core.human.model import FaceModel
+from neural_core.human.surfaces import vertex_normals
 from neural_core.records import JOINTS
 from training.synthetic.eyeballs import ball
 from training.synthetic.figure import RestFibres
 from training.synthetic.hair import STYLES, Comb, likely_styles
 from training.synthetic.hair_field import Skin
-from training.synthetic.hair_roots import vertex_normals
 from training.synthetic.hair_styles import scalp_shade
 from training.synthetic.looks import look_of
 

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neural_core.human.model import FaceModel
+from neural_core.human.surfaces import unit, vertex_normals
 from neural_core.records import HAIR
 from training.synthetic import regions
 from training.synthetic.figure import Fibres, RestFibres
 from training.synthetic.hair_field import Skin
 from training.synthetic.hair_locks import Locks
-from training.synthetic.hair_roots import sample_roots, tangent, unit, vertex_normals
+from training.synthetic.hair_roots import sample_roots, tangent
 from training.synthetic.hair_styles import Style, colours
 from training.synthetic.looks import Look
 from training.synthetic.regions import smoothstep

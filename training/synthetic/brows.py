@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neural_core.human.model import FaceModel
+from neural_core.human.surfaces import unit, vertex_normals
 from neural_core.records import SKIN
 from training.synthetic import regions
 from training.synthetic.figure import Fibres, RestFibres
-from training.synthetic.hair_roots import Roots, sample_roots, tangent, unit, vertex_normals
+from training.synthetic.hair_roots import Roots, sample_roots, tangent
 from training.synthetic.looks import Look
 from training.synthetic.regions import smoothstep
 

@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import KDTree
 
 from neural_core.human.bust import BustModel, Torso, load_bust
+from neural_core.human.surfaces import unit, vertex_normals
 
 Field = Callable[[NDArray], NDArray]
 """From points [n, 3] on the mean torso to values [n]."""
@@ -198,21 +199,6 @@ def torso_normals(torso: Torso) -> NDArray[np.float64]:
     first = _first_own(load_bust())
     faces = torso.faces[(torso.faces >= first).all(1)] - first
     return vertex_normals(torso.vertices, faces)
-
-
-def vertex_normals(vertices: NDArray, faces: NDArray) -> NDArray[np.float64]:
-    """Unit normals [V, 3], weighted by the areas of the faces."""
-    corners = vertices[faces]
-    across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], across)
-    return unit(normals)
-
-
-def unit(vectors: NDArray) -> NDArray[np.float64]:
-    """Vectors [..., 3] of length 1."""
-    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)
 
 
 def _first_own(bust: BustModel) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from neural_core.human.model import FaceModel
+from neural_core.human.surfaces import vertex_normals
 from neural_core.records import HAIR, JOINTS
 from training.synthetic import regions
 from training.synthetic.beard import Beard
@@ -20,13 +21,13 @@ from training.synthetic.figure import Fibres, RestFibres
 from training.synthetic.hair_field import Skin
 from training.synthetic.hair_growth import grow, lengths_of, resampled
 from training.synthetic.hair_locks import Locks
-from training.synthetic.hair_roots import sample_roots, vertex_normals
+from training.synthetic.hair_roots import sample_roots
 from training.synthetic.hair_styles import STYLES, Style, colours, likely_styles, natural_style, worn
 from training.synthetic.hair_ties import gathered, tie_of, wound
 from training.synthetic.looks import Look
 from training.synthetic.regions import smoothstep
 
-__all__ = ["STYLES", "Comb", "likely_styles", "vertex_normals"]
+__all__ = ["STYLES", "Comb", "likely_styles"]
 
 _STEPS = 20
 _POINTS = 36

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, map_coordinates
 from scipy.spatial import KDTree
 
-from training.synthetic.hair_roots import unit
+from neural_core.human.surfaces import unit
 
 _LOW = np.array([-0.23, -0.36, -0.20])
 _HIGH = np.array([0.23, 0.16, 0.15])

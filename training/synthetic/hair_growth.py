@@ -8,10 +8,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from neural_core.human.surfaces import unit
 from training.synthetic import regions
 from training.synthetic.hair_field import Skin
 from training.synthetic.hair_locks import Locks
-from training.synthetic.hair_roots import tangent, unit
+from training.synthetic.hair_roots import tangent
 from training.synthetic.hair_styles import Style
 from training.synthetic.regions import smoothstep
 

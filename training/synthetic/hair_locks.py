@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from training.synthetic.hair_roots import unit
+from neural_core.human.surfaces import unit
 from training.synthetic.hair_styles import Style
 from training.synthetic.regions import smoothstep
 

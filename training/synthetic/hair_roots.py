@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neural_core.human.model import FaceModel
+from neural_core.human.surfaces import unit
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,6 @@ def sample_roots(
     return Roots(faces[chosen].astype(np.int32), barycentric, places)
 
 
-def vertex_normals(vertices: NDArray, faces: NDArray) -> NDArray:
-    """Area-weighted unit normals [V, 3]; zero where no face is."""
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    normals = np.zeros((len(vertices), 3))
-    face_normals = np.cross(b - a, c - a)
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], face_normals)
-    return unit(normals)
-
-
 def tangent(vectors: NDArray, normals: NDArray) -> NDArray:
     """Unit parts of vectors [n, 3] along surfaces with these unit normals."""
     return unit(vectors - (vectors * normals).sum(-1, keepdims=True) * normals)
-
-
-def unit(vectors: NDArray) -> NDArray:
-    """Vectors of length 1; zero stays zero."""
-    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-9)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from neural_core.human.surfaces import unit
 from training.synthetic.hair_field import Skin
 from training.synthetic.hair_locks import Locks
-from training.synthetic.hair_roots import unit
 from training.synthetic.hair_styles import Style
 from training.synthetic.regions import smoothstep
 

@@ -23,13 +23,13 @@ from neural_core.human.arkit import ACTIONS
 from neural_core.human.bust import Torso, build_torso
 from neural_core.human.lbs import joint_transforms, rotation_matrices
 from neural_core.human.model import FaceModel
+from neural_core.human.surfaces import unit, vertex_normals
 from neural_core.records import JOINT_PARENTS, JOINTS, SKIN, TORSO
 from training.synthetic.eyeballs import eyeball
 from training.synthetic.figure import Attire, Fibres, Figure, Material, Part, Pose, RestFibres, RestPart
 from training.synthetic.garments import garments
 from training.synthetic.glasses import glasses
 from training.synthetic.hair import Comb
-from training.synthetic.hair_roots import vertex_normals
 from training.synthetic.hair_styles import scalp_shade
 from training.synthetic.looks import Look, look_of
 from training.synthetic.teeth import teeth
@@ -226,10 +226,9 @@ def _frames(rest: RestFibres, vertices: NDArray, normals: NDArray) -> tuple[NDAr
     corners = vertices[rest.corners]
     place = np.einsum("nc,ncd->nd", rest.barycentric, corners)
     up = np.einsum("nc,ncd->nd", rest.barycentric, normals[rest.corners])
-    up /= np.linalg.norm(up, axis=1, keepdims=True) + 1e-12
+    up = unit(up)
     along = corners[:, 1] - corners[:, 0]
-    along = along - (along * up).sum(1, keepdims=True) * up
-    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-12
+    along = unit(along - (along * up).sum(1, keepdims=True) * up)
     return place, np.stack([along, np.cross(up, along), up], -1)
 
 

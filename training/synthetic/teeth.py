@@ -16,6 +16,7 @@ from scipy.interpolate import CubicSpline
 
 from neural_core.human.bust import TEETH_ACTIONS, load_bust
 from neural_core.human.model import FaceModel
+from neural_core.human.surfaces import unit
 from neural_core.records import JOINTS, SKIN
 from training.synthetic.figure import Material, Part, RestPart
 
@@ -52,9 +53,9 @@ class _Arch:
 
     def frame(self, place: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
         """Points [n, 3] of the edge; unit directions along, towards the gum and outwards."""
-        point, along = self.edge(place), _unit(self.edge(place, 1))
-        up = _unit(self.gum(place) - point) * 0.4 + np.array([0, 0.6 * self.towards, 0])
-        up = _unit(up - (up * along).sum(-1, keepdims=True) * along)
+        point, along = self.edge(place), unit(self.edge(place, 1))
+        up = unit(self.gum(place) - point) * 0.4 + np.array([0, 0.6 * self.towards, 0])
+        up = unit(up - (up * along).sum(-1, keepdims=True) * along)
         outwards = np.cross(along, up) * self.towards
         return point, along, up, outwards
 
@@ -200,7 +201,3 @@ def _gum(arch: _Arch, sizes: tuple, row: int) -> tuple[NDArray, NDArray]:
     if arch.towards > 0:
         faces = faces[:, ::-1]
     return vertices.reshape(-1, 3), faces.astype(np.int32)
-
-
-def _unit(vectors: NDArray) -> NDArray[np.float64]:
-    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-12)

@@ -17,7 +17,7 @@ from neural_core.curves import Curves
 from neural_core.files import make_folder, write_bytes
 from neural_core.human.anny import load_anny_head
 from neural_core.media import Picture, over, read_picture, statement, write_png
-from training.synthetic.figure import Pose
+from training.synthetic.figure import Attire, Pose
 from training.synthetic.lighting import STUDIO
 from training.synthetic.raster import photograph
 from training.synthetic.sitter import Atelier
@@ -32,7 +32,12 @@ _SOUND_BITS = 64_000  # a second
 
 
 def pictures(
-    code: NDArray[np.float64], curves: Curves, frames: Sequence[int], size: int, still_head: bool = True
+    code: NDArray[np.float64],
+    curves: Curves,
+    frames: Sequence[int],
+    size: int,
+    still_head: bool = True,
+    attire: Attire | None = None,
 ) -> Iterator[Picture]:
     """Pictures [size, size, 4] of some frames of a person.
 
@@ -43,8 +48,9 @@ def pictures(
         size: Pixels.
         still_head: Whether the camera is always straight in front of the face; otherwise it stands still, as a
             viewer would, and the head turns before it.
+        attire: What the code does not say.
     """
-    sitter = _atelier().sitter(code)
+    sitter = _atelier().sitter(code, attire)
     front = framed(0.0, 0.0)
     joints = curves.joints()
     for frame in frames:

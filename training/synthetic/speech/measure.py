@@ -3,8 +3,8 @@
 
     python -m training.synthetic.speech.measure --out DIR [--film]
 
-Each of ten people says one sentence to a camera straight in front; frames are 256 x 256, 25 a second. MediaPipe's
-FaceMesh looks at single frames and finds the inner edges of the lips (its landmarks 13 and 14). The *gap* of a frame is
+Each of ten people says one sentence to a camera straight in front; frames are 256 x 256, 25 a second. The people are
+bald here: hair takes half of the time that a frame needs, and says nothing about lips. MediaPipe's FaceMesh looks at single frames and finds the inner edges of the lips (its landmarks 13 and 14). The *gap* of a frame is
 their distance in the picture, divided by the distance between the eyes' middles.
 
 - A *case* is one phoneme /p/, /b/ or /m/; its frame is the one nearest to the middle of the closure: for /p/ from the
@@ -34,6 +34,8 @@ from neural_core.files import make_folder, write_bytes
 from neural_core.human.appearance import CODE_SIZE
 from neural_core.human.landmarks import eye_distance
 from neural_core.media import over
+
+from training.synthetic.figure import Attire
 
 from . import clip, corpus, espeak, film
 from .coarticulation import lip_contacts
@@ -105,7 +107,8 @@ def measure_sentence(number: int, options: Measure) -> list[Sample]:
     wanted = list(frames_of(performance.phonemes, performance.curves))
     frames = sorted({frame for _, frame in wanted})
     code = person(options.seed, number)
-    pictures = dict(zip(frames, film.pictures(code, performance.curves, frames, options.size), strict=True))
+    shown = film.pictures(code, performance.curves, frames, options.size, attire=Attire(hair="bald"))
+    pictures = dict(zip(frames, shown, strict=True))
     gaps = dict(zip(frames, lip_gaps(np.stack([over(pictures[f], film.BACKGROUND) for f in frames])), strict=True))
     return [Sample(number, symbol, frame, gaps[frame]) for symbol, frame in wanted]
 
