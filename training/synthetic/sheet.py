@@ -10,10 +10,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tyro
 from PIL import Image
 
 from neural_core.errors import InputError
+from training.synthetic.verify import yaw_of
 
 _GREY = (168, 174, 184)
 
@@ -36,6 +38,8 @@ class Options:
     """Take every n-th picture of the data set."""
     first: int = 0
     """The first one."""
+    by_yaw: bool = False
+    """Put the pictures of each row in order, from the subject's right side to the left one."""
 
 
 def sheet(options: Options) -> Image.Image:
@@ -46,18 +50,22 @@ def sheet(options: Options) -> Image.Image:
     """
     file = options.data / "dataset.json"
     try:
-        names = [name for name, _ in json.loads(file.read_text())["labels"]]
+        labels = json.loads(file.read_text())["labels"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{file} is no EG3D data set.", "Make one: python -m training.synthesize portraits."
         ) from error
     count = options.rows * options.columns
-    names = names[options.first :: options.every][:count]
-    if len(names) < count:
-        raise InputError(f"{options.data} has {len(names)} pictures for {count} places.", "Ask for fewer rows.")
+    labels = labels[options.first :: options.every][:count]
+    if len(labels) < count:
+        raise InputError(f"{options.data} has {len(labels)} pictures for {count} places.", "Ask for fewer rows.")
+    if options.by_yaw:
+        yaw = yaw_of(np.array([label for _, label in labels]))
+        rows = np.repeat(np.arange(options.rows), options.columns)
+        labels = [labels[place] for place in np.lexsort((yaw, rows))]
     side = options.tile
     whole = Image.new("RGB", (options.columns * side, options.rows * side), _GREY)
-    for place, name in enumerate(names):
+    for place, (name, _) in enumerate(labels):
         with Image.open(options.data / name) as picture:
             small = picture.convert("RGBA").resize((side, side), Image.Resampling.LANCZOS)
         whole.paste(small, (place % options.columns * side, place // options.columns * side), small)
