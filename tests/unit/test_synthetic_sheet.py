@@ -53,5 +53,5 @@ def test_too_few_pictures_are_a_sentence(data: Path) -> None:
 
 
 def test_no_data_set_is_a_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="lists no pictures"):
+    with pytest.raises(InputError, match="is no EG3D data set"):
         tiles(tmp_path)
