@@ -4,8 +4,9 @@
     python -m training.synthetic.speech.measure --out DIR [--film]
 
 Each of ten people says one sentence to a camera straight in front; frames are 256 x 256, 25 a second. The people are
-bald here: hair takes half of the time that a frame needs, and says nothing about lips. MediaPipe's FaceMesh looks at single frames and finds the inner edges of the lips (its landmarks 13 and 14). The *gap* of a frame is
-their distance in the picture, divided by the distance between the eyes' middles.
+bald here: hair takes half of the time that a frame needs, and says nothing about lips. MediaPipe's FaceMesh looks at
+single frames and finds the inner edges of the lips (its landmarks 13 and 14). The *gap* of a frame is their distance in
+the picture, divided by the distance between the eyes' middles.
 
 - A *case* is one phoneme /p/, /b/ or /m/; its frame is the one nearest to the middle of the closure: for /p/ from the
   beginning of the silence to the burst, for /b/ and /m/ as long as the murmur lasts.
@@ -34,7 +35,6 @@ from neural_core.files import make_folder, write_bytes
 from neural_core.human.appearance import CODE_SIZE
 from neural_core.human.landmarks import eye_distance
 from neural_core.media import over
-
 from training.synthetic.figure import Attire
 
 from . import clip, corpus, espeak, film
