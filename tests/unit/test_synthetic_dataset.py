@@ -181,9 +181,22 @@ def test_leftovers_of_a_killed_process_are_cleared(whole, tmp_path):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     (tmp_path / "records" / ".000001.99.part.npz").write_bytes(b"half")
     (tmp_path / "00000" / ".img000001_0001.99.part.png").write_bytes(b"half")
+    (tmp_path / ".dataset.99.part.json").write_bytes(b"half")
     clear_leftovers(tmp_path)
     assert not list(tmp_path.rglob(".*"))
     assert checksum(tmp_path) == checksum(whole)
+
+
+def test_what_others_keep_in_the_folder_is_not_cleared(tmp_path):
+    """Hidden files of a download or a sync, a folder that is so named, and what lies where no run writes."""
+    theirs = [".mine.partial", ".dl.part1.rar", ".film.7.part.mkv", "records/.note.part", "other/.img.99.part.png"]
+    (tmp_path / "records" / ".folder.99.part").mkdir(parents=True)
+    for name in theirs:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"theirs")
+    clear_leftovers(tmp_path)
+    assert all((tmp_path / name).is_file() for name in theirs)
+    assert (tmp_path / "records" / ".folder.99.part").is_dir()
 
 
 def test_the_checksum_sees_every_byte_and_every_name(whole, tmp_path):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from neural_core.errors import InputError
@@ -19,6 +20,8 @@ from neural_core.files import write_bytes
 from neural_core.records import Record
 
 _PEOPLE_PER_FOLDER = 100
+_HALF_WRITTEN = re.compile(r"\..+\.\d+\.part(\.(png|npz|json))?")
+"""What ``files.replacing`` calls a file until it is complete."""
 
 
 def record_file(root: Path, index: int) -> Path:
@@ -52,9 +55,14 @@ def write_dataset_json(root: Path) -> int:
 
 
 def clear_leftovers(root: Path) -> None:
-    """Delete the half-written files of a killed run."""
-    for partial in root.rglob(".*.part*"):
-        partial.unlink(missing_ok=True)
+    """Delete the half-written files of a killed run, where a run writes; hidden files of others stay.
+
+    Those of a run that is still going on look the same: its write of that moment would fail. Run one at a time.
+    """
+    for folder in (root, root / "records", *root.glob("[0-9][0-9][0-9][0-9][0-9]")):
+        for partial in folder.glob(".*"):
+            if _HALF_WRITTEN.fullmatch(partial.name) and partial.is_file():
+                partial.unlink(missing_ok=True)
 
 
 def checksum(root: Path) -> str:
