@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -46,6 +48,13 @@ JOINTS = (
 )
 """Joints whose rotations a record keeps; the first six are the face model's."""
 JOINT_PARENTS = (-1, 0, 1, 2, 2, 2, 0, 0, 6, 7)
+
+
+_DAMAGE = (
+    *(OSError, EOFError, BadZipFile, zlib.error, struct.error, MemoryError, NotImplementedError, RuntimeError),
+    *(ValueError, KeyError, TypeError, AttributeError),
+)
+"""What reading a file raises that was cut, has other bits, or holds something else."""
 
 
 @dataclass(frozen=True)
@@ -133,5 +142,5 @@ class Record:
             if source.pop("format") != FORMAT:
                 raise ValueError("another format")
             return cls(images=tuple(arrays.pop("images").tolist()), source=source, **arrays)
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        except _DAMAGE as error:
             raise InputError(f"{path} is no portrait record ({error}).", "Make it again.") from error

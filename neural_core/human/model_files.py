@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,7 +105,7 @@ def _read_npz(name: str, data: bytes) -> ModelFile:
                     texts[key] = str(value)
                 else:
                     arrays[key] = _numeric(value, key, name)
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, KeyError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
         if "allow_pickle" in str(error):
             raise InputError(f'"{name}" holds objects instead of numbers.', "Object arrays are never read.") from error
         raise InputError(f'"{name}" is damaged or no .npz file.') from error
