@@ -92,7 +92,8 @@ class Portraits:
         names = Plan.__dataclass_fields__.keys() & Portraits.__dataclass_fields__.keys()
         values = {name: getattr(self, name) for name in names}
         plan = Plan(**{**values, "expressions": self.expressions or natural})
-        return Job(self.out, self.seed, self.people, plan, self.renderer, self.samples)
+        # Render processes run elsewhere: a relative folder would be another one there.
+        return Job(self.out.absolute(), self.seed, self.people, plan, self.renderer, self.samples)
 
 
 @dataclass
@@ -149,7 +150,7 @@ def render_portraits(options: Portraits, report: Callable[[Progress], object] = 
         # After one has failed the others have nothing to add: the cause is most often the disk's or the installation's.
         while any(worker.running for worker in crew) and not any(worker.failed for worker in crew):
             time.sleep(_POLL_SECONDS)
-            made = sum((worker.pictures for worker in crew), Counter())
+            made = sum((worker.pictures.copy() for worker in crew), Counter())  # threads add to them meanwhile
             progress.pictures, progress.seconds = made.total(), time.monotonic() - started
             progress.left = missing * job.plan.frames - progress.pictures
             progress.people = len(before) + sum(count == job.plan.frames for count in made.values())
@@ -195,6 +196,7 @@ def _check(options: Portraits) -> None:
 def _prepare(job: Job, resume: bool) -> None:
     """Make the folder; keep the settings in it, so that no run mixes people of two kinds; clear what a kill left."""
     make_folder(job.out)
+    _refuse_a_second_run(job.out)
     settings = {"layout": _LAYOUT, **asdict(job)}
     del settings["out"], settings["people"]
     file = job.out / _SETTINGS_FILE
@@ -211,6 +213,42 @@ def _prepare(job: Job, resume: bool) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
 
 
+def _refuse_a_second_run(out: Path) -> None:
+    """Two runs would clear each other's files. The name of a run's temporary folder says which process it is."""
+    for folder in out.glob(".rendering-*"):
+        number = folder.name.removeprefix(".rendering-")
+        if number.isdecimal() and int(number) != os.getpid() and _lives(int(number)):
+            raise UsageError(
+                f"Another run (process {number}) writes to {out}.",
+                f"Wait for its end; if that process is something else, delete {folder}.",
+            )
+
+
+def _lives(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 is Ctrl-C
+        return False
+    try:
+        os.kill(process, 0)
+    except PermissionError:  # somebody else's
+        return True
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """What starts within ignores Ctrl-C from its first line on: it is ours to hear, and we stop the others."""
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 @dataclass
 class _Worker:
     """A render process, and the thread that listens to it."""
@@ -222,18 +260,21 @@ class _Worker:
     pictures: Counter[int] = field(default_factory=Counter)
     """How many it has made, by person."""
     error: PortraitError | None = None
+    stopped: bool = False
+    """Whether we ended it while it ran."""
 
     def __post_init__(self) -> None:
         command = [sys.executable, "-m", _RENDERERS[self.job.renderer], "--job", self.job.to_json(), "--leash"]
-        self.process = subprocess.Popen(
-            [*command, "--worker", str(self.number), "--workers", str(self.of)],
-            stdin=subprocess.PIPE,  # never written to: it ends when we do, however we end
-            stdout=subprocess.PIPE,
-            text=True,
-            # One core each: numpy's threads would fight with the other renderer.
-            env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": os.fspath(self.temporary.absolute())},
-            cwd=Path(__file__).parents[1],
-        )
+        with _interrupts_ignored():
+            self.process = subprocess.Popen(
+                [*command, "--worker", str(self.number), "--workers", str(self.of)],
+                stdin=subprocess.PIPE,  # never written to: it ends when we do, however we end
+                stdout=subprocess.PIPE,
+                text=True,
+                # One core each: numpy's threads would fight with the other renderer.
+                env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": os.fspath(self.temporary.absolute())},
+                cwd=Path(__file__).parents[1],
+            )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
 
@@ -247,6 +288,7 @@ class _Worker:
 
     def stop(self) -> None:
         if self.running:
+            self.stopped = True
             self.process.terminate()
         self.process.wait()
         self._listener.join()
@@ -258,7 +300,7 @@ class _Worker:
         """Say why the process failed, if it did of its own accord. Raises PortraitError."""
         if self.error is not None:
             raise self.error
-        if self.process.returncode not in (0, -signal.SIGTERM):
+        if self.process.returncode != 0 and not self.stopped:
             raise PortraitError(
                 f"Rendering stopped: a render process ended with code {self.process.returncode}.",
                 "Its last lines stand above. What is finished is kept; run again with --resume. "

@@ -86,6 +86,52 @@ def test_a_renderer_that_fails_is_one_sentence(tmp_path, capsys, monkeypatch, pr
     assert "Traceback" not in message
 
 
+def test_a_relative_folder_is_the_callers(tmp_path, monkeypatch):
+    """Render processes run in the repository; what they are told must not depend on that."""
+    told = "import json, pathlib, sys; job = json.loads(sys.argv[sys.argv.index('--job') + 1])\n"
+    worker_that(tmp_path, monkeypatch, told + "pathlib.Path(job['out'], 'written').touch()")
+    monkeypatch.chdir(tmp_path)
+    assert main(["portraits", "--out", "data", "--workers", "1"]) == 0
+    assert (tmp_path / "data" / "written").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_only_our_own_end_of_a_renderer_is_none_of_its_faults(tmp_path, capsys, monkeypatch):
+    """A renderer that somebody else ends politely (a system that is shut down) has not rendered its share."""
+    worker_that(tmp_path, monkeypatch, "import os; os.kill(os.getpid(), 15)")
+    assert main(["portraits", "--out", str(tmp_path / "data"), "--workers", "1"]) == 1
+    assert "ended with code -15" in capsys.readouterr().err
+    first_fails = "import sys, time; sys.exit(7) if sys.argv[-3] == '0' else time.sleep(60)"
+    worker_that(tmp_path, monkeypatch, first_fails)
+    assert main(["portraits", "--out", str(tmp_path / "other"), "--workers", "2"]) == 1
+    assert "ended with code 7" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_an_interrupt_is_the_parents_business(tmp_path, monkeypatch):
+    """Ctrl-C goes to all processes of the terminal; a traceback from each renderer would bury our sentence."""
+    deaf = "import signal; raise SystemExit(signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)"
+    worker_that(tmp_path, monkeypatch, deaf)
+    before = signal.getsignal(signal.SIGINT)
+    assert main(["portraits", "--out", str(tmp_path / "data"), "--workers", "1"]) == 0
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_two_runs_do_not_write_to_one_folder(tmp_path, capsys, monkeypatch):
+    worker_that(tmp_path, monkeypatch, "")
+    arguments = ["portraits", "--out", str(tmp_path), "--workers", "1"]
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        theirs = tmp_path / f".rendering-{other.pid}"
+        theirs.mkdir()
+        assert main(arguments) == 2
+        assert f"Another run (process {other.pid}) writes to {tmp_path}." in capsys.readouterr().err
+        assert theirs.exists()
+        other.kill()
+    assert main(arguments) == 0  # what a killed run left is in nobody's way
+    assert not theirs.exists()
+
+
 def test_progress_counts_pictures_and_the_last_line_is_json(tmp_path, capsys, monkeypatch):
     said = "import sys, time\nfor line in ('{\"person\": 0}',) * 8: print(line, flush=True); time.sleep(0.01)"
     worker_that(tmp_path, monkeypatch, said)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from neural_core.human.anny import load_anny_head
+from neural_core.human.arkit import ACTIONS
 from training.synthetic.expressions import EYE_DOWN, EYE_SIDEWAYS, EYE_UP
 from training.synthetic.garments import GARMENTS
 from training.synthetic.glasses import GLASSES
@@ -116,6 +117,14 @@ def test_people_often_look_at_the_camera():
         apart = np.hypot((left + right) / 2 - np.arctan2(x, z), up - np.arctan2(y, np.hypot(x, z)))
         looks += apart < 1e-6
     assert 0.45 < looks / 120 < 0.75
+
+
+def test_few_people_have_their_eyes_at_the_stop():
+    """Whoever cannot reach the camera with the eyes looks somewhere else, not as far as they go."""
+    looks = [number for number, name in enumerate(ACTIONS) if name.startswith("eyeLook")]
+    plan = Plan(expressions="natural", views=1)
+    faces = np.stack([sample_person(6, index, plan).takes[0].pose.actions for index in range(200)])
+    assert (faces[:, looks] > 0.995).any(1).mean() < 0.1
 
 
 def test_a_clip_has_times_and_one_background():

@@ -159,12 +159,24 @@ def gaze_actions(yaw: float, pitch: float) -> dict[str, float]:
     return found
 
 
+def can_look(yaw: float, pitch: float) -> bool:
+    """Whether both eyes can turn that far (radians, as ``gaze_actions``), the way inwards to meet there included."""
+    return abs(yaw) + _VERGENCE <= EYE_SIDEWAYS and -EYE_DOWN <= pitch <= EYE_UP
+
+
 def sample_gaze(rng: np.random.Generator) -> tuple[float, float]:
-    """Somewhere to look: yaw and pitch in radians, mostly near the middle."""
+    """Somewhere to look: yaw and pitch in radians, mostly near the middle, where both eyes reach (``can_look``)."""
+    sideways = EYE_SIDEWAYS - _VERGENCE
     return (
-        float(np.clip(rng.normal(0, 0.14), -EYE_SIDEWAYS, EYE_SIDEWAYS)),
-        float(np.clip(rng.normal(-0.03, 0.08), -EYE_DOWN, EYE_UP)),
+        _thrown_back(rng.normal(0, 0.14), -sideways, sideways),
+        _thrown_back(rng.normal(-0.03, 0.08), -EYE_DOWN, EYE_UP),
     )
+
+
+def _thrown_back(value: float, low: float, high: float) -> float:
+    """The value; beyond an end, as far inside of it: clipped, every sixth person would have the eyes at their stop."""
+    value = high - abs(high - value)
+    return float(np.clip(low + abs(value - low), low, high))
 
 
 def sample_face(rng: np.random.Generator) -> NDArray[np.float64]:

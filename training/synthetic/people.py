@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neural_core.human.appearance import CODE_SIZE
-from training.synthetic.expressions import sample_expression
+from training.synthetic.expressions import can_look, sample_expression
 from training.synthetic.figure import Attire, Pose
 from training.synthetic.lighting import STUDIO, Setting, sample_setting, turned
 from training.synthetic.motion import sample_motion
@@ -21,7 +21,7 @@ from training.synthetic.plan import FPS, Plan
 from training.synthetic.views import View, follow, sample_views, seen_from_head
 from training.synthetic.wardrobe import sample_attire
 
-_LOOKS_AT_CAMERA = 0.6  # how often a person in a still looks at the first camera
+_LOOKS_AT_CAMERA = 0.6  # how often a person in a still looks at the first camera, if the eyes reach it
 
 # Numbers of the random streams; the first two are what the first default weights were trained with.
 _CODE, _VIEWS, _ATTIRE, _POSE, _SETTING = range(5)
@@ -80,4 +80,5 @@ def _poses(rng: np.random.Generator, plan: Plan, first: View) -> list[Pose]:
         return [Pose()]
     place = first.cam2world[:3, 3]
     towards = np.arctan2(place[0], place[2]), np.arctan2(place[1], np.hypot(place[0], place[2]))
-    return [sample_expression(rng, towards if rng.random() < _LOOKS_AT_CAMERA else None)]
+    looks = rng.random() < _LOOKS_AT_CAMERA and can_look(*towards)
+    return [sample_expression(rng, towards if looks else None)]
