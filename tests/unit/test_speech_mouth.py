@@ -116,6 +116,16 @@ def test_no_closure_slips_between_two_frames(phase):
         assert shut[round((start + end) / 2 * FPS)] > 0.97
 
 
+def test_nothing_parts_shut_lips():
+    """Not even between two sounds that show the teeth or round the lips."""
+    for neighbour in "siʃ":
+        actions = mouth(line((neighbour, 0.2), ("m", 0.1), (neighbour, 0.2)), np.array([0.05, 0.24]))
+        for name in ("mouthFunnel", "mouthUpperUpLeft", "mouthLowerDownLeft"):
+            assert value(actions, name)[1] == pytest.approx(0.0, abs=1e-12)
+        parting = [value(actions, name)[0] for name in ("mouthFunnel", "mouthLowerDownLeft")]
+        assert max(parting) > 0.15
+
+
 def test_a_soft_b_leaves_the_lips_apart():
     times = np.array([0.25])
     hard, soft = (mouth(line(("a", 0.2), (symbol, 0.1), ("a", 0.2)), times) for symbol in "mβ")
