@@ -67,10 +67,12 @@ def capture_clip(tools: Tools, path: Path, size: int = CLIP_SIZE, most: int = 25
     Raises:
         InputError: the file is no video, or there is no face in it that can be followed.
     """
-    found = list(_scenes(_look(tools, path, most, report), path.name))
+    seen, notes = _look(tools, path, most, report)
+    found = _scenes(seen, path.name)
     longest = max(found, key=len)
     result = _capture_scene(tools, path, longest, size, report)
-    notes = [f'"{path.name}" has {len(found)} scenes; the longest was taken.'] if len(found) > 1 else []
+    if len(found) > 1:
+        notes.append(f'"{path.name}" has {len(found)} scenes; the longest was taken.')
     return replace(result, notes=(*notes, *result.notes))
 
 
@@ -79,31 +81,35 @@ def capture_scenes(
 ) -> Iterator[Captured]:
     """Yield the person in each scene of a clip; arguments and errors as of `capture_clip`.
 
-    A scene that cannot be used is left out, and its reason is among the notes of the next one; InputError if all are.
+    A scene that cannot be used is left out. After the others, InputError says why.
     """
+    seen, notes = _look(tools, path, most, report)
     problems: list[str] = []
     used = 0
-    for scene in _scenes(_look(tools, path, most, report), path.name):
+    for scene in _scenes(seen, path.name):
         try:
             result = _capture_scene(tools, path, scene, size, report)
         except InputError as error:
             problems.append(error.message)
             continue
         used += 1
-        yield replace(result, notes=(*problems, *result.notes))
-        problems = []
-    if not used:
-        raise InputError(problems[0], "Use another clip.")
+        yield replace(result, notes=(*notes, *result.notes))
+        notes = []
+    if problems:
+        raise InputError(" ".join(problems), "The other scenes were used." if used else "Use another clip.")
 
 
-def _look(tools: Tools, path: Path, most: int, report: Report) -> list[_Seen]:
-    """Return where the face is in every frame.
+def _look(tools: Tools, path: Path, most: int, report: Report) -> tuple[list[_Seen], list[str]]:
+    """Return where the face is in every frame, and what to say about the clip.
 
-    Frames with a face are compared with the one before them that has a face: a flash or a hand is no cut.
+    Frames with a face are compared with the one before them that has a face: what hides the face for a moment (a hand,
+    a flash that leaves nothing to see) is no cut. A flash in which the face is still found is one, and so is its end.
     """
     seen: list[_Seen] = []
     before: tuple[Face, Array] | None = None
-    for number, frame in enumerate(islice(media.read_clip(path), most)):
+    for number, frame in enumerate(media.read_clip(path)):
+        if number == most:
+            return seen, [f'Only the first {most} frames of "{path.name}" were used.']
         report("Looking for the face", number, most)
         small = _small(frame.picture)
         cut = before is not None and float(np.abs(small - before[1]).mean()) > _CUT
@@ -117,7 +123,7 @@ def _look(tools: Tools, path: Path, most: int, report: Report) -> list[_Seen]:
         jumped = before is not None and _distance(face, before[0]) > _JUMP * before[0].width
         seen.append(_Seen(number, frame.time, face.points, cut or jumped))
         before = face, small
-    return seen
+    return seen, []
 
 
 def _small(picture: NDArray[np.uint8]) -> Array:
@@ -133,7 +139,9 @@ def _distance(face: Face, other: Face) -> float:
 
 
 def _scenes(seen: Sequence[_Seen], name: str) -> list[list[_Seen]]:
-    """Return the frames of each scene that is long enough and shows a face somewhere.
+    """Return the frames of each scene that shows a face for long enough, from the first to the last that show it.
+
+    Before and after there may be anything: a title, a landscape. It is no fault of the scene.
 
     Raises:
         InputError: there is none.
@@ -143,7 +151,11 @@ def _scenes(seen: Sequence[_Seen], name: str) -> list[list[_Seen]]:
         if frame.cut or not scenes:
             scenes.append([])
         scenes[-1].append(frame)
-    usable = [scene for scene in scenes if sum(frame.points is not None for frame in scene) >= _SHORTEST]
+    usable: list[list[_Seen]] = []
+    for scene in scenes:
+        with_face = [index for index, frame in enumerate(scene) if frame.points is not None]
+        if len(with_face) >= _SHORTEST:
+            usable.append(scene[with_face[0] : with_face[-1] + 1])
     if not usable:
         raise InputError(
             f'No face can be followed in "{name}".',
@@ -224,6 +236,8 @@ def _fit(
 
     first = fit_all(crops)
     good = [index for index, fit in enumerate(first) if fit is not None]
+    if not good:
+        raise _nobody()
     errors = np.array([float(fit.error[0]) for fit in first if fit is not None])
     good = [i for i, error in zip(good, errors, strict=True) if error <= _DISAGREES * np.median(errors) + _NOISE]
     framed = [framing_head(crops[i], fit.cameras[0]) for i in good if (fit := first[i]) is not None]
@@ -231,7 +245,13 @@ def _fit(
     points = points[good]
     second = fit_all(framed)
     kept = [index for index, fit in enumerate(second) if fit is not None]
+    if not kept:
+        raise _nobody()
     return _joined([fit for fit in second if fit is not None]), [framed[i] for i in kept], [good[i] for i in kept]
+
+
+def _nobody() -> InputError:
+    return InputError("In no frame of a scene could a face be fitted.", "Use another clip.")
 
 
 def _person(tools: Tools, points: Array, crops: list[Crop]) -> NDArray[np.float32]:

@@ -65,6 +65,27 @@ def test_a_person_is_found_again(model, exact, seed, yaw, pitch):
     assert np.abs(fit.joints).max() == 0
 
 
+@pytest.mark.parametrize(
+    ("action", "eye", "axis", "sign"),
+    [
+        ("eyeLookOutLeft", 0, 0, 1),
+        ("eyeLookInLeft", 0, 0, -1),
+        ("eyeLookOutRight", 1, 0, -1),
+        ("eyeLookInRight", 1, 0, 1),
+        ("eyeLookUpLeft", 0, 1, 1),
+        ("eyeLookUpRight", 1, 1, 1),
+        ("eyeLookDownLeft", 0, 1, -1),
+        ("eyeLookDownRight", 1, 1, -1),
+    ],
+)
+def test_gaze_is_positive_to_the_subjects_left_and_up(model, action, eye, axis, sign):
+    acted = model.vertices(np.zeros(40), np.eye(52)[ACTIONS.index(action)])
+    turned = gaze(model, model.v_template, acted)
+    assert 5 < sign * np.degrees(turned[eye, axis]) < 40
+    assert abs(turned[eye, 1 - axis]) < 0.05
+    assert np.abs(turned[1 - eye]).max() < 0.02
+
+
 def test_derivatives(model):
     generator = np.random.default_rng(0)
     landmarks = replace(landmark_model(model), errors=generator.normal(0, 1e-3, (478, 3, 4)))
