@@ -12,7 +12,13 @@ from neural_core.human.appearance import CODE_SIZE
 from neural_core.human.arkit import ACTIONS
 from neural_core.records import CLOTH, GLASSES, HAIR, JOINTS, SKIN, TORSO
 from training.synthetic.figure import Attire, Figure, Pose
+from training.synthetic.labels import FrameLabels, take_labels
+from training.synthetic.lighting import STUDIO
+from training.synthetic.people import Take
+from training.synthetic.picture import Picture
+from training.synthetic.sight import see
 from training.synthetic.sitter import Atelier, Sitter
+from training.synthetic.views import framed
 
 MODEL = load_anny_head()
 CODE = np.random.default_rng(3).standard_normal(CODE_SIZE)
@@ -101,6 +107,32 @@ def test_the_iris_is_where_the_gaze_points(sitter: Sitter) -> None:
     assert np.arctan2(moved[0], moved[2]) == pytest.approx(
         turned.gaze[0, 0] + np.arctan2(*(before[front] - centre)[[0, 2]]), abs=0.06
     )
+
+
+def labels_of(sitter: Sitter, pose: Pose) -> FrameLabels:
+    figure, view = sitter.figure(pose), framed(0, 0)
+    sight = see(figure, view, 64)
+    picture = Picture(np.zeros((64, 64, 4), np.uint8), sight.ray_depth)
+    return take_labels(MODEL, figure, Take(0, 0.0, pose, STUDIO, (view,)), [sight], [picture])[0]
+
+
+def test_labelled_irises_are_the_painted_ones(sitter: Sitter) -> None:
+    """Seen from the middle of the ball (the centre of its points' box) they are where the gaze label says."""
+    pose = acting(eyeLookOutLeft=0.7, eyeLookInRight=0.5, eyeLookDownLeft=0.3, eyeLookUpRight=0.6)
+    labels, figure = labels_of(sitter, pose), sitter.figure(pose)
+    for eye, (name, first) in enumerate((("left_eye", 473), ("right_eye", 468))):
+        rows = part(figure, name)
+        back = rows[337:]  # the sphere; what comes before is the hollow iris
+        middle = np.linalg.lstsq(np.c_[2 * back, np.ones(len(back))], (back**2).sum(1), rcond=None)[0][:3]
+        iris = labels.landmarks_478[first : first + 5] - middle
+        x, y, z = iris[0] / np.linalg.norm(iris[0])
+        assert np.degrees([np.arctan2(x, z), np.arcsin(y)]) == pytest.approx(np.degrees(labels.gaze[eye]), abs=0.5)
+        around = iris[1:] - iris[1:].mean(0)
+        assert np.linalg.norm(around, axis=1) == pytest.approx(np.full(4, 0.0059), abs=1e-5)
+        assert (np.abs(around[[0, 2], 0]) > 0.005).all()
+        assert around[0, 0] > 0 > around[2, 0]
+        assert around[1, 1] > 0.005 > -0.005 > around[3, 1]
+        assert np.abs(iris[1:] @ [x, y, z] - np.linalg.norm(iris[0])).max() < 0.001  # in one plane, almost
 
 
 def test_brows_and_lashes_go_with_the_skin(sitter: Sitter) -> None:

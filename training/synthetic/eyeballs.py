@@ -19,9 +19,13 @@ from training.synthetic.looks import Look
 IRIS = 0.0059
 """Radius of the iris, metres."""
 
+IRIS_VERTICES = (0, 337, 349, 361, 373)
+"""Vertices of the ball: the middle of the iris, then its edge at +x, +y, -x and -y (of an eye that looks ahead)."""
+
 _BULGE = 0.00035  # metres that the cornea stands out from the ball; more would pierce closed lids
 _CAVE = 0.0009  # metres that the iris lies behind the ball's surface at its middle
 _AROUND = 48
+_IRIS_ROWS = 8  # of the ball's profile between the pole and the limbus
 _PIXELS = 384
 _SCLERA = np.array([0.60, 0.555, 0.525])
 _VEIN = np.array([0.52, 0.13, 0.11])
@@ -69,7 +73,7 @@ def _rest(part: Part, side: str) -> RestPart:
 def _ball_profile(radius: float) -> NDArray[np.float64]:
     """[rows, 2] distance from the axis and place on it, from the pole backwards: a hollow iris, then the sphere."""
     limbus = np.arcsin(IRIS / radius)
-    r = np.linspace(0, IRIS, 9)
+    r = np.linspace(0, IRIS, _IRIS_ROWS + 1)
     depth = radius * np.cos(limbus) - 0.0002
     iris = np.stack([r, depth - (_CAVE - 0.0002) * 0.5 * (1 - (r / IRIS) ** 2)], 1)
     polar = limbus + (np.pi - limbus) * np.linspace(0, 1, 22) ** 1.3

@@ -15,16 +15,19 @@ import torch
 from numpy.typing import NDArray
 
 from neural_core.cameras import Camera
+from neural_core.human.appearance import IDENTITY_SIZE
 from neural_core.human.driver import driver
 from neural_core.human.model import FaceModel
 from neural_core.human.pncc import pncc
 from neural_core.records import Record
+from training.synthetic.eyeballs import IRIS_VERTICES
 from training.synthetic.figure import Figure
 from training.synthetic.people import Person, Take
 from training.synthetic.picture import Picture
 from training.synthetic.sight import Sight, visible
 
 LICENCE = "CC0-1.0"
+_IRISES = {"right_eye": slice(468, 473), "left_eye": slice(473, 478)}
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def take_labels(
         sights: What each of the take's cameras sees of the figure.
         pictures: What the renderer made of them.
     """
-    landmarks = {which: model.landmarks(figure.vertices, which) for which in ("68", "478")}
+    landmarks = {"68": model.landmarks(figure.vertices, "68"), "478": _landmarks_478(model, figure)}
     vertices = torch.from_numpy(figure.vertices).float()[None]
     size = len(pictures[0].depth)
     cameras = [Camera.from_label(torch.from_numpy(sight.view.label())[None]) for sight in sights]
@@ -79,12 +82,10 @@ def take_labels(
             points_478=sight.view.project(landmarks["478"]).astype(np.float32),
             visible=visible(figure, sight.view, landmarks["478"], min(512, max(256, 2 * size))),
             depth=picture.depth.astype(np.float16),
-            alpha=picture.rgba[..., 3],
+            alpha=picture.rgba[..., 3].copy(),  # a view would keep the whole picture until the person is done
             regions=sight.regions,
             pncc=code,
-            driver=_pixels(
-                driver(model, vertices, Camera.from_label(torch.from_numpy(sight.view.label())[None]), size)
-            ),
+            driver=_pixels(driver(model, vertices, camera, size)),
             time=np.float32(take.time),
             clip=np.int32(take.clip),
             close_up=np.bool_(sight.view.close_up),
@@ -93,14 +94,21 @@ def take_labels(
     ]
 
 
+def _landmarks_478(model: FaceModel, figure: Figure) -> NDArray[np.float32]:
+    """MediaPipe's landmarks [478, 3]: on the face model; the irises are those of the painted eyeballs."""
+    places = model.landmarks(figure.vertices, "478")
+    for part in figure.parts:
+        if part.name in _IRISES:
+            places[_IRISES[part.name]] = part.vertices[list(IRIS_VERTICES)]
+    return places
+
+
 def _pixels(picture: torch.Tensor) -> NDArray[np.uint8]:
     """[h, w, 3] of 0..255 from [1, 3, h, w] of 0..1."""
     return (picture[0].movedim(0, -1) * 255).round().to(torch.uint8).numpy()
 
 
-def record(
-    person: Person, names: Sequence[str], frames: Sequence[FrameLabels], source: Mapping[str, Any], shape_size: int = 40
-) -> Record:
+def record(person: Person, names: Sequence[str], frames: Sequence[FrameLabels], source: Mapping[str, Any]) -> Record:
     """The record of a person.
 
     Args:
@@ -108,7 +116,6 @@ def record(
         names: Names of the pictures, relative to the data set.
         frames: What is known of each.
         source: How they were made; who it is, attire and licence are added.
-        shape_size: How many numbers of the code are identity coefficients.
     """
     stacked = {name: np.stack([getattr(frame, name) for frame in frames]) for name in FrameLabels.__dataclass_fields__}
     backdrops = [take.setting.backdrop for take in person.takes for _ in take.views]
@@ -120,7 +127,7 @@ def record(
     said = {"kind": "rendered", "licence": LICENCE, "index": person.index, "attire": asdict(person.attire), **source}
     return Record(
         images=tuple(names),
-        shape=person.code[:shape_size],
+        shape=person.code[:IDENTITY_SIZE],
         z=person.code,
         background=background,
         source=said,
