@@ -24,13 +24,13 @@ from neural_core import media
 from neural_core.cli.console import Console
 from neural_core.errors import InputError, PortraitError, UsageError, as_portrait_error
 from neural_core.files import make_folder, write_bytes
-from training.data.folders import clear_leftovers, image_name, record_file, write_dataset_json
+from training.data.folders import clear_leftovers, forget_person, image_name, record_file, write_dataset_json
 
 if TYPE_CHECKING:
     from neural_core.capture.labels import Captured, Tools
 
 MANIFEST = "preparation.json"
-_ENDS_THE_RUN = ("output", "memory", "cancelled")  # kinds of errors that the next file would meet too
+_ENDS_THE_RUN = ("output", "cancelled")  # kinds of errors that the next file would meet too
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Prepare:
     """Folder of the data set; it is made."""
     size: int = 512
     """Side of the pictures in pixels."""
-    frames: int = 64
-    """How many frames of a scene of a clip, at most."""
+    frames: int = 250
+    """How many frames of a clip, from its start, at most."""
     json: bool = False
     """Print what was made as JSON, as the last line."""
 
@@ -84,9 +84,10 @@ class Manifest:
         try:
             said = json.loads(path.read_text(encoding="utf-8"))
             files = {name: Entry(**_tuples(entry)) for name, entry in said["files"].items()}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            before = said["settings"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f'"{path}" is damaged ({error}).', "Delete it to begin again.") from error
-        if said["settings"] != settings:
+        if before != settings:
             raise UsageError(f"{out} holds a data set with other settings.", "Choose another --out, or the same ones.")
         return cls(settings, files)
 
@@ -114,6 +115,7 @@ def prepare(options: Prepare, console: Console) -> Manifest:
     manifest = Manifest.open(options.out, {"size": options.size, "frames": options.frames})
     clear_leftovers(options.out)
     todo = [name for name, path in sources.items() if _is_new(manifest, name, path)]
+    _forget_changed(options.out, [manifest.files[name] for name in todo if name in manifest.files])
     if todo:
         from neural_core.capture.labels import Tools
 
@@ -132,10 +134,13 @@ def find_sources(folder: Path, out: Path) -> dict[str, Path]:
 
     Raises:
         InputError: there is no such folder, or there are none.
+        UsageError: the folder lies in `out`.
     """
     if not folder.is_dir():
         raise InputError(f'There is no folder "{folder}".', "Give the folder that the photos and clips are in.")
     made = out.resolve()
+    if made in (folder.resolve(), *folder.resolve().parents):
+        raise UsageError(f'"{folder}" lies in --out "{out}".', "Choose a folder beside it.")
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
@@ -155,8 +160,21 @@ def _check(options: Prepare) -> None:
         raise UsageError(f"--frames must be at least 1, not {options.frames}.")
 
 
+def _forget_changed(out: Path, entries: Sequence[Entry]) -> None:
+    """Delete what was made of files that have changed since, so that none of their old pictures stay."""
+    indices = [index for entry in entries for index in entry.records]
+    for index in indices:
+        forget_person(out, index)
+    if indices:
+        write_dataset_json(out)  # what comes now may take long, or be stopped
+
+
 def _stamp(path: Path) -> str:
-    about = path.stat()
+    """Return size and time of a file; "" if it is gone: reading it will say so."""
+    try:
+        about = path.stat()
+    except OSError:
+        return ""
     return f"{about.st_size}-{about.st_mtime_ns}"
 
 
@@ -187,8 +205,6 @@ def _prepare_file(options: Prepare, tools: Tools, manifest: Manifest, name: str,
         if said.kind in _ENDS_THE_RUN:
             raise said from error
         left_out = str(said)
-    for index in before[len(taken) :]:  # the file gave more before it was changed
-        record_file(options.out, index).unlink(missing_ok=True)
     return Entry(stamp, tuple(taken), frames, left_out, tuple(notes))
 
 
@@ -204,6 +220,7 @@ def _capture(options: Prepare, tools: Tools, path: Path) -> Iterator[Captured]:
 
 def _write(out: Path, index: int, found: Captured, name: str) -> None:
     """Write the pictures of a record, and the record last."""
+    forget_person(out, index)  # a run that was killed may have left more pictures
     names = tuple(image_name(index, number) for number in range(len(found.record)))
     for image, picture in zip(names, found.pictures, strict=True):
         make_folder((out / image).parent)

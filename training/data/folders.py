@@ -54,6 +54,13 @@ def write_dataset_json(root: Path) -> int:
     return len(labels)
 
 
+def forget_person(root: Path, index: int) -> None:
+    """Delete a person: the record first, so that at no time it names pictures that are gone."""
+    record_file(root, index).unlink(missing_ok=True)
+    for picture in (root / image_name(index, 0)).parent.glob(f"img{index:06d}_*.png"):
+        picture.unlink(missing_ok=True)
+
+
 def clear_leftovers(root: Path) -> None:
     """Delete the half-written files of a killed run, where a run writes; hidden files of others stay.
 
