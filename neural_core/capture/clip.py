@@ -26,7 +26,8 @@ from .align import Crop, first_crop, framing_head
 from .detect import SMALLEST_FACE, Face
 from .fit import FaceFit, fit_face
 from .labels import Captured, Shot, Tools, captured
-from .photo import look_again
+from .patches import Evidence
+from .photo import look_again, read_pixels
 
 CLIP_SIZE = 256
 
@@ -171,16 +172,19 @@ def _capture_scene(tools: Tools, path: Path, scene: list[_Seen], size: int, repo
     crops = [first_crop(points, tools.model) for points in faces.values()]
     wanted = dict(zip(faces, _smooth_crops(crops, np.array([time_of[number] for number in faces])), strict=True))
     found: dict[int, Array] = {}
+    evidence: dict[int, Evidence | None] = {}
     for done, (number, photo) in enumerate(_photos(path, wanted)):
         report("Looking closely", done, len(wanted))
-        points = look_again(tools, photo, wanted[number])
+        points = look_again(tools.finder, photo, wanted[number])
         if points is not None:
             found[number] = points
+            evidence[number] = read_pixels(photo, wanted[number], points)
     if len(found) < _SHORTEST:
         raise InputError(f'What looked like a face in "{path.name}" is none at a second look.', "Use another clip.")
     times = np.array([time_of[number] for number in found])
     points = _smooth(np.stack(list(found.values())), times, _LOW_PASS_POINTS)
-    fit, crops, kept = _fit(tools, points, [wanted[number] for number in found], times, report)
+    crops = [wanted[number] for number in found]
+    fit, crops, kept = _fit(tools, points, list(evidence.values()), crops, times, report)
     numbers = [list(found)[index] for index in kept]
     dropped = len(scene) - len(numbers)
     if dropped > _MOST_DROPPED * len(scene):
@@ -212,25 +216,31 @@ def _photos(path: Path, wanted: Mapping[int, object]) -> Iterator[tuple[int, NDA
 
 
 def _fit(
-    tools: Tools, points: Array, crops: list[Crop], times: Array, report: Report
+    tools: Tools,
+    points: Array,
+    evidence: list[Evidence | None],
+    crops: list[Crop],
+    times: Array,
+    report: Report,
 ) -> tuple[FaceFit, list[Crop], list[int]]:
     """Return the fit of the frames that agree, their crops, and which they are.
 
     Args:
         tools: for the face model.
         points: [n, 478, 2] filtered landmarks in pixels of the frames.
+        evidence: what their pixels say.
         crops: n crops about the faces.
         times: [n] seconds.
         report: told of the progress.
     """
-    shape = _person(tools, points, crops)
+    shape = _person(tools, points, evidence, crops)
 
     def fit_all(crops: list[Crop]) -> list[FaceFit | None]:
         fits = []
         for index, crop in enumerate(crops):
             report("Fitting the face", index, len(crops))
             fits.append(_try(lambda crop=crop, index=index: fit_face(
-                tools.model, crop.from_photo(points[index])[None], shape=shape
+                tools.model, crop.from_photo(points[index])[None], shape=shape, evidence=[evidence[index]]
             )))  # fmt: skip
         return fits
 
@@ -242,7 +252,7 @@ def _fit(
     good = [i for i, error in zip(good, errors, strict=True) if error <= _DISAGREES * np.median(errors) + _NOISE]
     framed = [framing_head(crops[i], fit.cameras[0]) for i in good if (fit := first[i]) is not None]
     framed = _smooth_crops(framed, times[good])
-    points = points[good]
+    points, evidence = points[good], [evidence[index] for index in good]
     second = fit_all(framed)
     kept = [index for index, fit in enumerate(second) if fit is not None]
     if not kept:
@@ -254,14 +264,16 @@ def _nobody() -> InputError:
     return InputError("In no frame of a scene could a face be fitted.", "Use another clip.")
 
 
-def _person(tools: Tools, points: Array, crops: list[Crop]) -> NDArray[np.float32]:
+def _person(tools: Tools, points: Array, evidence: list[Evidence | None], crops: list[Crop]) -> NDArray[np.float32]:
     """Return the identity that frames spread over a scene share."""
-    chosen = np.unique(np.linspace(0, len(points) - 1, _JOINT_FRAMES).round().astype(int))
-    each = [(i, _try(lambda i=i: fit_face(tools.model, crops[i].from_photo(points[i])[None]))) for i in chosen]
-    usable = [i for i, fit in each if fit is not None]
-    if not usable:
-        return fit_face(tools.model, crops[0].from_photo(points[0])[None]).shape  # raises, and says why
-    return fit_face(tools.model, np.stack([crops[i].from_photo(points[i]) for i in usable])).shape
+
+    def fit(chosen: Sequence[int]) -> FaceFit:
+        places = np.stack([crops[index].from_photo(points[index]) for index in chosen])
+        return fit_face(tools.model, places, evidence=[evidence[index] for index in chosen])
+
+    chosen = np.unique(np.linspace(0, len(points) - 1, _JOINT_FRAMES).round().astype(int)).tolist()
+    usable = [index for index in chosen if _try(lambda index=index: fit([index])) is not None]
+    return fit(usable or chosen[:1]).shape  # where none is usable, this raises and says why
 
 
 def _try(fit: Callable[[], FaceFit]) -> FaceFit | None:

@@ -24,6 +24,7 @@ from ..human.model import FaceModel
 from ..records import HEAD_TO_MODEL, JOINTS
 from .landmark_problem import Array, Frame, Problem
 from .measured import LandmarkModel, landmark_model, shipped_calibration
+from .patches import Evidence
 
 LARGEST_YAW = 75.0
 """Degrees: further to the side half of the face is guessed, and the fit with it."""
@@ -74,6 +75,7 @@ def fit_face(
     shape: NDArray[np.floating] | None = None,
     landmarks: LandmarkModel | None = None,
     names: Sequence[str] | None = None,
+    evidence: Sequence[Evidence | None] = (),
 ) -> FaceFit:
     """Fit the face model to the landmarks of pictures of one person.
 
@@ -86,6 +88,7 @@ def fit_face(
         shape: [K] identity coefficients that are known already; found by default.
         landmarks: How landmarks depend on the person; by default as FaceMesh's were measured for the default model.
         names: n names of the pictures for messages.
+        evidence: What the pixels of each picture say about the actions (``patches.py``), or None; nothing by default.
 
     Returns:
         The fit. Deterministic; about a tenth of a second for a picture.
@@ -98,7 +101,7 @@ def fit_face(
     if landmarks is None:
         landmarks = landmark_model(model, shipped_calibration() if model.name == NAME else None)
     scale = np.array([1.0, size[1] / size[0]])
-    problem, frames, identity = _solve(landmarks, (points - 0.5) * scale, focal, shape)
+    problem, frames, identity = _solve(landmarks, (points - 0.5) * scale, focal, shape, evidence)
     found = _described(model, landmarks, problem, frames, identity, points, scale)
     for index, (yaw, error) in enumerate(zip(found.angles[:, 0], found.error, strict=True)):
         name = "this picture" if names is None else f'"{names[index]}"'
@@ -126,7 +129,11 @@ def _check(points: Array, size: tuple[float, float]) -> None:
 
 
 def _solve(
-    landmarks: LandmarkModel, points: Array, focal: float | None, shape: NDArray[np.floating] | None
+    landmarks: LandmarkModel,
+    points: Array,
+    focal: float | None,
+    shape: NDArray[np.floating] | None,
+    evidence: Sequence[Evidence | None],
 ) -> tuple[Problem, list[Frame], Array]:
     """Return the problem with its focal length, a solution for each picture, and the identity.
 
@@ -135,15 +142,16 @@ def _solve(
         points: [n, 478, 2] picture widths from the middle.
         focal: Focal length, or None.
         shape: [K] the identity if it is known.
+        evidence: About the actions of each picture, or none at all.
     """
-    problem = Problem(landmarks, points, EG3D_FOCAL if focal is None else focal)
+    problem = Problem(landmarks, points, EG3D_FOCAL if focal is None else focal, evidence)
     identity = np.zeros(landmarks.identity.shape[2]) if shape is None else np.asarray(shape, np.float64)
     frames = [problem.begin(index) for index in range(len(points))]
     for _ in range(1 if focal is not None else _LENS_ROUNDS):
         for _ in range(_POSE_STEPS):
             frames, _ = problem.improve(frames, identity, pose_only=True)
         if focal is None:
-            problem, frames = _at_usual_distance(landmarks, points, problem, frames)
+            problem, frames = _at_usual_distance(problem, frames)
     for _ in range(_STEPS):
         before = frames, identity
         frames, identity = problem.improve(frames, identity, free_shape=shape is None)
@@ -152,13 +160,11 @@ def _solve(
     return problem, frames, identity
 
 
-def _at_usual_distance(
-    landmarks: LandmarkModel, points: Array, problem: Problem, frames: list[Frame]
-) -> tuple[Problem, list[Frame]]:
+def _at_usual_distance(problem: Problem, frames: list[Frame]) -> tuple[Problem, list[Frame]]:
     """Return the problem with the lens that puts the median head at EG3D's distance, and the frames for it."""
     usual = np.log(EG3D_RADIUS / HEAD_TO_MODEL)
     nearer = usual - float(np.median([frame.place[2] for frame in frames]))
-    problem = Problem(landmarks, points, problem.focal * float(np.exp(nearer)))
+    problem = problem.through(problem.focal * float(np.exp(nearer)))
     return problem, [replace(frame, place=frame.place + np.array([0, 0, nearer])) for frame in frames]
 
 

@@ -4,11 +4,13 @@
 Unknown are, per picture, the camera (rotation, place in the picture, distance), the actions in 0..1 and the detector's
 mistakes, and, shared by all pictures, the identity. Maximum a posteriori by Gauss-Newton: every picture's own unknowns
 are eliminated from the normal equations (Schur complement), the identity is solved for, then each picture again with
-the bounds of its actions. Landmarks that contradict the others lose weight (Tukey's biweight). Float64.
+the bounds of its actions. What pixels say about the actions (``patches.py``) is one more quadratic term. Landmarks
+that contradict the others lose weight (Tukey's biweight). Float64.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,6 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from .bounded import minimise
 from .measured import LandmarkModel
+from .patches import Evidence
 
 Array = NDArray[np.float64]
 
@@ -74,12 +77,22 @@ class _Normal(NamedTuple):
 class Problem:
     """The fit of one person to the landmarks of some pictures."""
 
-    def __init__(self, model: LandmarkModel, points: Array, focal: float) -> None:
-        """Take the landmarks [n, 478, 2] in picture widths from the middle of the lens, and the focal length."""
+    def __init__(
+        self, model: LandmarkModel, points: Array, focal: float, evidence: Sequence[Evidence | None] = ()
+    ) -> None:
+        """Take the landmarks [n, 478, 2] in picture widths from the middle of the lens, the focal length, and more.
+
+        ``evidence`` is what else is known of each picture's actions; nothing by default.
+        """
         self._model, self._points, self.focal = model, points, focal
+        self._evidence = tuple(evidence) or (None,) * len(points)
         self._directions = np.concatenate([model.actions, model.errors, model.identity], 2)
         self._actions = slice(POSE, POSE + model.actions.shape[2])
         self._size = POSE + model.actions.shape[2] + model.errors.shape[2]
+
+    def through(self, focal: float) -> Problem:
+        """The same problem through another lens."""
+        return Problem(self._model, self._points, focal, self._evidence)
 
     def begin(self, index: int) -> Frame:
         """A first camera from an affine view of the mean face: POS (DeMenthon & Davis 1995) without its iterations."""
@@ -155,6 +168,10 @@ class Problem:
         acting = self._actions
         hessian[acting, acting] += self._model.action_precision
         slope[acting] += self._model.action_precision @ (frame.actions - self._model.action_mean)
+        evidence = self._evidence[index]
+        if evidence is not None:
+            hessian[acting, acting] += evidence.precision
+            slope[acting] += evidence.precision @ frame.actions - evidence.information
         mistakes = np.arange(acting.stop, self._size)
         hessian[mistakes, mistakes] += 1.0
         slope[mistakes] += frame.mistakes

@@ -13,9 +13,10 @@ from .. import media
 from ..errors import InputError
 from ..progress import Report, silent
 from .align import CROP_SIZE, Crop, cut, first_crop, framing_head
-from .detect import Face, the_face
+from .detect import Face, FaceFinder, the_face
 from .fit import FaceFit, fit_face
 from .labels import Captured, Shot, Tools, captured
+from .patches import SEEN_AT, Evidence, shipped_patches
 
 _LOOKS = ((1.0, 0.0), (1.3, 0.0), (1.15, 0.3), (1.15, -0.3))  # size of the crop, and radians by which it is turned
 _LOOK = 256  # pixels of them: what FaceMesh sees
@@ -56,17 +57,18 @@ def capture_photo(
 def _align(tools: Tools, photo: NDArray[np.uint8], face: Face, name: str) -> tuple[Shot, FaceFit]:
     """Return the shot in which the fitted head stands as in EG3D's pictures, and the fit in its crop."""
     crop = first_crop(face.points, tools.model)
-    points = look_again(tools, photo, crop)
+    points = look_again(tools.finder, photo, crop)
     if points is None:
         raise InputError(f'What looked like a face in "{name}" is none at a second look.', "Use another photo.")
+    evidence = [read_pixels(photo, crop, points)]
     for _ in range(_ROUNDS):
-        fit = fit_face(tools.model, crop.from_photo(points)[None], names=[name])
+        fit = fit_face(tools.model, crop.from_photo(points)[None], names=[name], evidence=evidence)
         crop = framing_head(crop, fit.cameras[0])
-    fit = fit_face(tools.model, crop.from_photo(points)[None], names=[name])
+    fit = fit_face(tools.model, crop.from_photo(points)[None], names=[name], evidence=evidence)
     return Shot(photo, crop, points), fit
 
 
-def look_again(tools: Tools, photo: NDArray[np.uint8], crop: Crop) -> NDArray[np.float64] | None:
+def look_again(finder: FaceFinder, photo: NDArray[np.uint8], crop: Crop) -> NDArray[np.float64] | None:
     """Return the landmarks [478, 2] in pixels of the photo as FaceMesh finds them in the upright crop.
 
     There a head is as large and as upright as in every other crop, so that its errors are those that the fit knows. A
@@ -75,7 +77,19 @@ def look_again(tools: Tools, photo: NDArray[np.uint8], crop: Crop) -> NDArray[np
     """
     for zoom, turn in _LOOKS:
         around = crop.inner(np.array([0.5, 0.5]), zoom, turn)
-        points = tools.finder.landmarks(cut(photo, around, _LOOK)[0])
+        points = finder.landmarks(cut(photo, around, _LOOK)[0])
         if points is not None:
             return around.to_photo(points)
     return None
+
+
+def read_pixels(photo: NDArray[np.uint8], crop: Crop, points: NDArray[np.float64]) -> Evidence | None:
+    """Return what the pixels about eyes and mouth say, or None if they say nothing.
+
+    Args:
+        photo: [h, w, 3].
+        crop: upright, about the face.
+        points: [478, 2] landmarks in pixels of the photo.
+    """
+    patches = shipped_patches()
+    return patches and patches.evidence(cut(photo, crop, SEEN_AT)[0], crop.from_photo(points))

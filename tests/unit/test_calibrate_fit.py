@@ -67,7 +67,7 @@ def test_patterns_are_found():
     weights = rng.normal(size=(400, 2))
     vectors = np.einsum("jaw,nw->nja", true, weights) + rng.normal(0, 5e-4, (400, 30, 2))
     planes = np.broadcast_to(np.eye(3)[:2], (400, 30, 2, 3))
-    factors, deviation = calibrate_fit.patterns(vectors, planes)
+    factors, deviation = calibrate_fit.error_patterns(vectors, planes)
     expected = true.reshape(60, 2) @ true.reshape(60, 2).T
     found = factors[:, :2].reshape(60, -1)
     np.testing.assert_allclose(found @ found.T, expected, atol=0.15 * np.abs(expected).max())

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How FaceMesh sees the face model: measured on rendered people, kept in ``assets/face/facemesh_anny_head.npz``.
+"""How FaceMesh sees the face model, and what pixels tell beside it: measured on rendered people.
 
-    python -m training.synthetic.calibrate_fit DATA [DATA ...]
+    python -m training.synthesize portraits --out DATA --people 220 --instants 4 --views 1 --max-yaw 45 --size 256
+           --variety wide --renderer raster --seed 7000
+    python -m training.synthetic.calibrate_fit DATA
+
+It writes ``assets/face/facemesh_anny_head.npz`` and ``facemesh_patches.npz`` (``calibrate_patches.py``).
 
 For every picture the camera and the face are known, so that what FaceMesh says differs from the truth by a vector of
 the picture plane, in metres at the head. Over all pictures it is split (as in ``neural_core/capture/measured.py``)
@@ -22,12 +26,22 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from neural_core.capture import patches
 from neural_core.capture.landmark_problem import Frame, Problem
-from neural_core.capture.measured import SHIPPED, VIEW_TERMS, Calibration, LandmarkModel, landmark_model, view_terms
+from neural_core.capture.measured import (
+    NAME,
+    SHIPPED,
+    VIEW_TERMS,
+    Calibration,
+    LandmarkModel,
+    landmark_model,
+    view_terms,
+)
 from neural_core.errors import InputError
 from neural_core.human.anny import load_anny_head
 from neural_core.human.arkit import ACTIONS
 from neural_core.human.model import FaceModel
+from training.synthetic.calibrate_patches import learn_patches
 from training.synthetic.expressions import sample_expression
 from training.synthetic.measure_fit import Seen, look
 
@@ -130,7 +144,7 @@ def unexplained(found: Differences, geometry: LandmarkModel) -> Array:
     return left
 
 
-def patterns(vectors: Array, planes: Array) -> tuple[Array, Array]:
+def error_patterns(vectors: Array, planes: Array) -> tuple[Array, Array]:
     """Factor analysis of what is left [n, 478, 2]: patterns [478, 3, w] and deviations [478], metres."""
     count, landmarks = vectors.shape[:2]
     deviation = np.full(landmarks, _NOISE)
@@ -177,7 +191,7 @@ def calibrate(model: FaceModel, pictures: list[Seen]) -> Calibration:
         raise InputError(f"{len(found.vectors)} faces are too few to calibrate with.", f"Render at least {_FEWEST}.")
     geometry = landmark_model(model)
     linear = regress(found, geometry)
-    factors, deviation = patterns(unexplained(found, geometry), found.planes)
+    factors, deviation = error_patterns(unexplained(found, geometry), found.planes)
     mean, covariance = usual_actions()
     first = 1 + VIEW_TERMS
     template, views, identity, actions = np.split(linear, [1, first, first + model.shapedirs.shape[2]], axis=2)
@@ -190,18 +204,26 @@ class Options:
 
     data: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Data sets of training.synthesize with expressions."""
-    out: Path = SHIPPED
-    """File to write."""
+    out: Path = SHIPPED.parent
+    """Folder of the files to write."""
     max_yaw: float = 70.0
     """Leaves out faces that are turned further."""
+    people: int = 0
+    """Calibrates with the first so many people of each data set only: the others can be measured. 0 takes all."""
 
 
 def main() -> int:
     """Command line."""
     options = tyro.cli(Options, prog="training.synthetic.calibrate_fit")
-    pictures = [seen for data in options.data for seen in look(data, max_yaw=options.max_yaw)]
+    pictures = [
+        seen
+        for data in options.data
+        for seen in look(data, max_yaw=options.max_yaw)
+        if not options.people or seen.record.source["index"] < options.people
+    ]
     calibration = calibrate(load_anny_head(), pictures)
-    calibration.save(options.out)
+    calibration.save(options.out / NAME)
+    learn_patches(pictures).save(options.out / patches.NAME)
     typical = 1e3 * np.median(calibration.deviation)
     print(f"{options.out}: {len(pictures)} pictures, {typical:.2f} mm remain")
     return 0

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well does the face fit find what is known of rendered people?
 
-    python -m training.synthetic.measure_fit DATA [--limit 200] [--max-yaw 75] [--json FILE]
+    python -m training.synthetic.measure_fit DATA [--limit 200] [--max-yaw 75] [--first 165] [--json FILE]
 
-Every picture of a data set is looked at by itself, as a stranger's photo is: FaceMesh finds the landmarks, the fit
-makes camera, identity, actions and gaze of them, and the record says what they should have been.
+Every picture of a data set is looked at by itself, as a stranger's photo is: FaceMesh finds the landmarks, patches of
+the picture say more about eyes and mouth, the fit makes camera, identity, actions and gaze of both, and the record says
+what they should have been.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,19 +23,22 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
+from neural_core.capture.align import cut, first_crop
 from neural_core.capture.detect import FaceFinder
 from neural_core.capture.fit import FaceFit, fit_face
+from neural_core.capture.patches import SEEN_AT, Evidence, Patches, shipped_patches
+from neural_core.capture.photo import look_again
 from neural_core.errors import InputError
 from neural_core.human.anny import load_anny_head
 from neural_core.human.arkit import ACTIONS
 from neural_core.human.landmarks import eye_distance
+from neural_core.human.model import FaceModel
 from neural_core.records import HEAD_TO_MODEL, Record
 from training.data.folders import record_files
 
 Array = NDArray[np.float64]
 
 _GREY = (168, 174, 184)  # behind people without a background
-_ENLARGED = 512  # pixels: FaceMesh's window is about this large
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class Seen:
     """Which of the record's pictures."""
     points: Array | None
     """[478, 2] FaceMesh's landmarks, 0..1, or None where it found no face."""
+    crop: NDArray[np.uint8] | None = None
+    """[256, 256, 3] the face upright, as ``capture.patches`` reads it."""
+    crop_points: Array | None = None
+    """[478, 2] the landmarks in it, 0..1."""
 
     @property
     def rotation(self) -> Array:
@@ -70,39 +78,52 @@ class Seen:
         return float(np.degrees(np.arctan2(place[0], place[2])))
 
 
-def look(data: Path, limit: int = 0, max_yaw: float = 75.0) -> Iterator[Seen]:
+def look(data: Path, limit: int = 0, max_yaw: float = 75.0, first: int = 0) -> Iterator[Seen]:
     """Yield the pictures of a data set with what FaceMesh finds in them; close-ups are left out.
 
     Args:
         data: A data set with records.
         limit: Pictures at most; 0 takes all.
         max_yaw: Degrees to the side that the face is turned at most.
+        first: Number of the person to begin with.
     """
-    count = 0
+    count, model = 0, load_anny_head()
     with FaceFinder() as finder:
         for file in record_files(data):
+            if int(file.stem) < first:
+                continue
             record = Record.load(file)
             for index, name in enumerate(record.images):
                 seen = Seen(record, index, None)
                 if (len(record.close_up) and record.close_up[index]) or abs(seen.yaw) > max_yaw:
                     continue
-                photo = _picture(data / name)
-                faces = finder.faces(photo)
-                points = faces[0].points / [photo.shape[1], photo.shape[0]] if faces else None
-                yield Seen(record, index, points)
+                yield _looked_at(finder, model, _picture(data / name), seen)
                 count += 1
                 if count == limit:
                     return
 
 
+def _looked_at(finder: FaceFinder, model: FaceModel, photo: NDArray[np.uint8], seen: Seen) -> Seen:
+    """Return what capturing sees of a photo [h, w, 3]: landmarks and the crop about the face, or nothing."""
+    faces = finder.faces(photo)
+    if not faces:
+        return seen
+    crop = first_crop(faces[0].points, model)
+    points = look_again(finder, photo, crop)
+    if points is None:
+        return seen
+    small = cut(photo, crop, SEEN_AT)[0]
+    return replace(
+        seen, points=points / [photo.shape[1], photo.shape[0]], crop=small, crop_points=crop.from_photo(points)
+    )
+
+
 def _picture(path: Path) -> NDArray[np.uint8]:
-    """A picture [h, w, 3] over grey where it is transparent, at least as large as FaceMesh's window."""
+    """A picture [h, w, 3] over grey where it is transparent."""
     image = Image.open(path).convert("RGBA")
     grey = Image.new("RGBA", image.size, (*_GREY, 255))
     grey.alpha_composite(image)
-    factor = max(1.0, _ENLARGED / min(image.size))
-    size = (round(image.width * factor), round(image.height * factor))
-    return np.asarray(grey.convert("RGB").resize(size, Image.Resampling.BICUBIC))
+    return np.asarray(grey.convert("RGB"))
 
 
 @dataclass(frozen=True)
@@ -139,23 +160,31 @@ class Accuracy:
     """Mean absolute error of every action."""
 
 
-def measure(data: Path, limit: int = 0, max_yaw: float = 75.0) -> Accuracy:
+def measure(data: Path, limit: int = 0, max_yaw: float = 75.0, first: int = 0) -> Accuracy:
     """Fit every picture of a data set by itself and compare with its record."""
     model = load_anny_head()
     pairs: list[tuple[Seen, FaceFit]] = []
     pictures = found = 0
-    for seen in look(data, limit, max_yaw):
+    for seen in look(data, limit, max_yaw, first):
         pictures += 1
         if seen.points is None:
             continue
         found += 1
         try:
-            pairs.append((seen, fit_face(model, seen.points[None], focal=seen.focal)))
+            pairs.append((seen, fit_face(model, seen.points[None], focal=seen.focal, evidence=[pixels_say(seen)])))
         except InputError:
             continue
     if not pairs:
         raise InputError(f"No face in {data} could be fitted.", "Give a folder that training.synthesize made.")
     return _compare(pairs, pictures, found)
+
+
+def pixels_say(seen: Seen, patches: Patches | None = None) -> Evidence | None:
+    """Return what patches of the picture tell the fit; the default is what the project ships."""
+    patches = patches or shipped_patches()
+    if patches is None or seen.crop is None or seen.crop_points is None:
+        return None
+    return patches.evidence(seen.crop, seen.crop_points)
 
 
 def _compare(pairs: list[tuple[Seen, FaceFit]], pictures: int, found: int) -> Accuracy:
@@ -247,6 +276,8 @@ class Options:
     """Pictures at most; 0 takes all."""
     max_yaw: float = 75.0
     """Leaves out faces that are turned further."""
+    first: int = 0
+    """Number of the person to begin with: earlier ones may have served for the calibration."""
     json: Path | None = None
     """Also write the numbers to this file."""
 
@@ -254,7 +285,7 @@ class Options:
 def main() -> int:
     """Command line."""
     options = tyro.cli(Options, prog="training.synthetic.measure_fit")
-    accuracy = measure(options.data, options.limit, options.max_yaw)
+    accuracy = measure(options.data, options.limit, options.max_yaw, options.first)
     show(accuracy, Console())
     if options.json is not None:
         options.json.write_text(json.dumps(asdict(accuracy), indent=2) + "\n")
