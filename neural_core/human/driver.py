@@ -38,7 +38,7 @@ def driver(
     Deterministic; no gradient.
     """
     drawn = ~model.parts["eye_cavities"]
-    faces = torch.from_numpy(model.faces[drawn])
+    faces = torch.from_numpy(model.faces[drawn]).to(vertices.device)
     seen = rasterize(in_picture(HEAD_TO_MODEL * vertices, camera), faces, size, perspective=True)
     code = coordinate_code(model, drawn)
     mean = torch.from_numpy(model.v_template[model.faces[drawn]])

@@ -35,8 +35,8 @@ def pncc(
     """
     mask = face_triangles(model)
     corners = coordinate_code(model, mask)[None]
-    faces = torch.from_numpy(model.faces[mask])
-    places = in_picture(HEAD_TO_MODEL * vertices, camera or orbit())
+    faces = torch.from_numpy(model.faces[mask]).to(vertices.device)
+    places = in_picture(HEAD_TO_MODEL * vertices, orbit() if camera is None else camera)
     seen = rasterize(places, faces, size, perspective=True)
     return interpolate(seen, corners.to(vertices.device)).movedim(-1, 1)
 

@@ -76,11 +76,16 @@ def rasterize(
     Deterministic. No gradient flows into ``vertices``: visibility is a constant (as in Next3D).
 
     Raises:
-        ValueError: if a face names a vertex that is not there.
+        ValueError: if a face names a vertex that is not there, or shapes or devices do not fit.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if height < 1 or width < 1:
         raise ValueError(f"a picture of {height} x {width} pixels")
+    # The back end reads memory by these shapes.
+    if vertices.ndim != 3 or vertices.shape[2] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
+        raise ValueError(f"vertices {list(vertices.shape)} and faces {list(faces.shape)}, not [b, v, 3] and [f, 3]")
+    if vertices.device != faces.device:
+        raise ValueError(f"vertices on {vertices.device} and faces on {faces.device}")
     if faces.numel() and not 0 <= int(faces.min()) <= int(faces.max()) < vertices.shape[1]:
         raise ValueError(f"faces name vertices {int(faces.min())} to {int(faces.max())} of {vertices.shape[1]}")
     vertices = vertices.detach().double()

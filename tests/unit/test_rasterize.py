@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rasteriser against hand-counted pictures, a per-pixel oracle in exact arithmetic, and closed forms."""
 
+import inspect
 from fractions import Fraction
 
 import numpy as np
@@ -96,6 +97,21 @@ def test_faces_and_sizes_that_make_no_sense_are_refused(back_end):
         rasterize(vertices, torch.tensor([[0, 1, -1]]), 4)
     with pytest.raises(ValueError, match="0 x 3"):
         rasterize(vertices, torch.tensor([[0, 1, 2]]), (0, 3))
+
+
+@pytest.mark.parametrize(
+    ("vertices", "faces"),
+    [((3, 3), (1, 3)), ((1, 3, 4), (1, 3)), ((1, 3, 2), (1, 3)), ((1, 3, 3), (3,)), ((1, 3, 3), (1, 4))],
+)
+def test_shapes_that_do_not_fit_are_refused(back_end, vertices, faces):
+    """The back end would read what lies beside them in memory; what checks types in tests is not there for users."""
+    with pytest.raises(ValueError, match=r"not \[b, v, 3\] and \[f, 3\]"):
+        inspect.unwrap(rasterize)(torch.zeros(vertices), torch.zeros(faces, dtype=torch.int64), 4)
+
+
+def test_devices_that_do_not_fit_are_refused(back_end):
+    with pytest.raises(ValueError, match="vertices on cpu and faces on meta"):
+        rasterize(torch.zeros(1, 3, 3), torch.zeros(1, 3, dtype=torch.int64, device="meta"), 4)
 
 
 def oracle(vertices, faces, height, width, edges):
