@@ -12,10 +12,8 @@ Array = NDArray[np.float64]
 
 _CLUSTERS, _FEWEST_IN_CLUSTER, _ROUNDS = 3, 8, 10
 _SAMPLES = 4000
-_LEAST_SEEDS, _FEWEST_SEEDS = (
-    0.002,
-    60,
-)  # share of the picture, and pixels, that must be sure before their colours count
+_LEAST_SEEDS = 0.002  # share of the picture that must be sure before its colours count, ...
+_FEWEST_SEEDS = 60  # ... and pixels
 _OTHER_HUE, _FAR_DARKER, _FAR_BRIGHTER = 0.17, -0.9, 0.7  # changes of the logarithms of red, green and blue
 _NOISE = 0.03  # least deviation of a colour within a cluster, 0..1
 _UNEXPLAINED = 1e-4  # density of a colour that no cluster explains, where a cluster's middle has at most 1

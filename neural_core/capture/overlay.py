@@ -13,6 +13,7 @@ from ..cameras import Camera
 from ..human.landmarks import MEDIAPIPE_OF_68
 from ..human.model import FaceModel
 from ..human.pncc import in_picture
+from ..human.surfaces import vertex_normals
 from ..ops.rasterize import rasterize
 from ..records import HEAD_TO_MODEL
 
@@ -92,12 +93,7 @@ def _shading(
     model: FaceModel, vertices: NDArray[np.floating], camera: NDArray[np.floating], seen: Sight
 ) -> NDArray[np.float64]:
     """Return how bright every pixel [h, w] is in light from beside the camera, 0..1."""
-    places = np.asarray(vertices, np.float64)
-    a, b, c = (places[model.faces[:, corner]] for corner in range(3))
-    normals = np.zeros_like(places)
-    for corner in range(3):
-        np.add.at(normals, model.faces[:, corner], np.cross(b - a, c - a))
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    normals = vertex_normals(vertices, model.faces)
     triangle = np.maximum(seen.triangle, 0)
     normal = (normals[model.faces[triangle]] * seen.barycentric[..., None]).sum(-2)
     pose = np.asarray(camera[:16], np.float64).reshape(4, 4)[:3, :3]

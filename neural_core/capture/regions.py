@@ -55,6 +55,7 @@ _AVERAGE = 0.008  # deviation of the blur of the evidence, in sides: hair is kno
 _RADIUS = 1 / 100  # of the guided filter, in sides
 _SPECKLE = 0.003  # deviation of the last blur of the probabilities, in sides: against single pixels
 _MOUTH_HEIGHT = -0.2  # below the chin, in sides: from there up there is hair before and beside the face
+_BELOW_EYES = 0.12  # of the way from the eyes to the chin: down to here lids and bags may not look like skin
 _THIN = 0.012  # stripes thinner than this are not hair that hangs down, in sides
 
 
@@ -154,7 +155,7 @@ def _anatomy(model: FaceModel, seen: Sight, points: Array, size: int) -> _Anatom
     chin = points[_CHIN, 1]
     eyes = points[list(_EYES), 1]
     mouth = points[list(_MOUTH)]
-    of_eyes = height < eyes.max() + 0.3 * (chin - eyes.max()) * 0.4
+    of_eyes = height < eyes.max() + _BELOW_EYES * (chin - eyes.max())
     of_mouth = (height > mouth[:, 1].min()) & (height < mouth[:, 1].max())
     sure = inner & head & ~of_eyes & ~of_mouth
     return _Anatomy(

@@ -3,10 +3,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from neural_core.cameras import orbit
 from neural_core.capture.colours import Colours, opponent, unlike
 from neural_core.capture.inpaint import inpaint_background, nearest_mean
+from neural_core.capture.labels import _visible
 from neural_core.capture.matting import guided_filter
 from neural_core.capture.overlay import overlay, see
 from neural_core.capture.regions import find_regions
@@ -179,3 +181,55 @@ def test_the_overlay_covers_the_mesh_and_nothing_else(drawn):
     dotted = overlay(model, model.v_template, label, grey, points)
     column, row = np.floor(points[4] * SIZE).astype(int)
     assert not np.array_equal(dotted[row, column], marked[row, column])
+
+
+def test_depth_is_the_distance_along_the_ray_also_at_the_edge(drawn):
+    """Distance from the camera of the place on the triangle that is seen; there the depth along the axis is smaller."""
+    model, _, seen, _, _, _, _ = drawn
+    covered = seen.triangle >= 0
+    corners = 2 * model.v_template.astype(float)[model.faces[seen.triangle[covered]]]
+    places = (corners * seen.barycentric[covered][..., None]).sum(1) - [0, 0, 2.7]
+    np.testing.assert_allclose(seen.depth[covered], np.linalg.norm(places, axis=1), atol=1e-5)
+    assert (seen.depth[covered] + places[:, 2]).max() > 0.005
+    # And the place is on the ray through the pixel's centre.
+    row, column = np.nonzero(covered)
+    np.testing.assert_allclose(0.5 - 4.2647 * places[:, 0] / places[:, 2], (column + 0.5) / SIZE, atol=1e-5)
+    np.testing.assert_allclose(0.5 + 4.2647 * places[:, 1] / places[:, 2], (row + 0.5) / SIZE, atol=1e-5)
+
+
+def hidden_by(triangles, eye, place, margin):
+    """Whether one of the triangles [n, 3, 3] crosses the line of sight, at least a margin before the place."""
+    ray = place - eye
+    a, first, second = triangles[:, 0], triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]
+    across = np.cross(ray, second)
+    volume = (first * across).sum(1)
+    volume = np.where(volume == 0, np.inf, volume)
+    u = ((eye - a) * across).sum(1) / volume
+    turned = np.cross(eye - a, first)
+    v = (turned @ ray) / volume
+    far = (second * turned).sum(1) / volume  # share of the way
+    return bool(((u >= 0) & (v >= 0) & (u + v <= 1) & (far > 0) & (far < 1 - margin / np.linalg.norm(ray))).any())
+
+
+@pytest.mark.parametrize("yaw", [-55.0, 55.0])
+def test_the_far_side_of_a_turned_head_is_hidden(yaw):
+    """Against lines of sight to every landmark; at outlines, a pixel decides otherwise than a line."""
+    model = load_anny_head()
+    camera = orbit(yaw, 0.0)
+    label = camera.label()[0].numpy()
+    seen = see(model, model.v_template, label, SIZE)
+    landmarks = model.landmarks(model.v_template, "478").astype(np.float32)
+    points = camera.project(2 * torch.from_numpy(landmarks)[None])[0].numpy()
+    regions = np.where(seen.triangle >= 0, SKIN, BACKGROUND).astype(np.uint8)
+    found = _visible(landmarks, points, label, seen, regions)
+    eye = label[:16].reshape(4, 4)[:3, 3].astype(float)
+    triangles = 2 * model.v_template.astype(float)[model.faces]
+    truth = np.array([not hidden_by(triangles, eye, 2 * place.astype(float), 0.02) for place in landmarks])
+    assert 40 < (~truth).sum() < 250
+    assert (found == truth).mean() > 0.95
+    right, left = [234, 93], [454, 323]  # where the cheeks meet the ears
+    near, far = (left, right) if eye[0] > 0 else (right, left)
+    assert found[near].all()
+    assert not found[far].any()
+    regions[np.floor(points[near[0]] * SIZE).astype(int)[1], np.floor(points[near[0]] * SIZE).astype(int)[0]] = HAIR
+    assert not _visible(landmarks, points, label, seen, regions)[near[0]]

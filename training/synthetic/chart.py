@@ -14,6 +14,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.spatial import KDTree
 
 from neural_core.human.model import FaceModel
+from neural_core.human.surfaces import vertex_normals
 from training.synthetic import regions
 
 SIZE = (960, 512)
@@ -83,11 +84,7 @@ def _hollow(model: FaceModel) -> NDArray[np.float64]:
     mean = np.stack([np.bincount(both[:, 0], vertices[both[:, 1], k], len(vertices)) for k in range(3)], 1)
     offset = mean / count[:, None] - vertices
     length = np.bincount(both[:, 0], np.linalg.norm(np.diff(vertices[both], axis=1)[:, 0], axis=1), len(vertices))
-    normals = np.zeros_like(vertices)
-    a, b, c = (vertices[faces[:, i]] for i in range(3))
-    for corner in range(3):
-        np.add.at(normals, faces[:, corner], np.cross(b - a, c - a))
-    normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
+    normals = vertex_normals(vertices, faces)
     return np.clip((offset * normals).sum(1) / (length / count + 1e-9) / 0.28, 0.0, 1.0)
 
 
