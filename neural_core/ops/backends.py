@@ -18,6 +18,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import stat
 import sys
 import tempfile
 import threading
@@ -84,13 +85,15 @@ def native(operation: str) -> ctypes.CDLL | None:
 
 
 def cache_folder() -> Path:
-    """Return where compiled libraries are kept: ``$XDG_CACHE_HOME`` or what the system uses instead."""
+    """Return where compiled libraries are kept: ``$XDG_CACHE_HOME`` if that is absolute, or what the system uses."""
     if os.name == "nt":
         root = Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
     elif sys.platform == "darwin":
         root = Path.home() / "Library" / "Caches"
     else:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        wanted = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        # "All paths must be absolute ... a relative path should be considered invalid" (XDG Base Directory 0.8).
+        root = wanted if wanted.is_absolute() else Path.home() / ".cache"
     return root / "neural-portrait" / "ops"
 
 
@@ -105,7 +108,7 @@ def _library(operation: str, announce: bool) -> ctypes.CDLL | str:
                 if announce:
                     warnings.warn(
                         f"{operation} runs in plain torch, several times slower: its C++ back end could not be "
-                        f"compiled ({reason}).",
+                        f"compiled or loaded ({reason}).",
                         RuntimeWarning,
                         stacklevel=5,
                     )
@@ -117,14 +120,15 @@ def _load(source: Path) -> ctypes.CDLL:
     digest = hashlib.sha256(source.read_bytes() + " ".join([*_FLAGS, *_LINK]).encode()).hexdigest()[:16]
     kind = f"{sys.platform}-{platform.machine().lower()}"
     finished = cache_folder() / f"{source.stem}-{kind}-{digest}{'.pyd' if os.name == 'nt' else '.so'}"
+    _make_private(finished.parent)
     if not finished.is_file():
         _compile(source, finished)
+    _check_private(finished)
     return ctypes.CDLL(str(finished))
 
 
 def _compile(source: Path, finished: Path) -> None:
     """Compile a source file; the library appears under its name at once or not at all, whoever else compiles it."""
-    finished.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".build-", dir=finished.parent) as folder, _with_ninja():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about compilers that torch has not heard of
@@ -141,7 +145,24 @@ def _compile(source: Path, finished: Path) -> None:
             )
         # Torch numbers the file where one of this name was built before in this process.
         (library,) = Path(folder).glob(f"*{finished.suffix}")
+        library.chmod(0o700)
         library.replace(finished)
+
+
+def _make_private(folder: Path) -> None:
+    """Make the cache folder, for its owner alone. Raises OSError, also if others could write into it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    _check_private(folder)
+
+
+def _check_private(path: Path) -> None:
+    """Raise PermissionError if somebody else could have put code there that we would run."""
+    if os.name == "nt":
+        return  # the folder is in the user's profile, and modes mean nothing
+    about = path.lstat()
+    if about.st_uid != os.geteuid() or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"others may write to {path}")
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ def draw():
 
 
 def test_a_failed_build_is_told_once_and_the_reference_serves(broken):
-    with pytest.warns(RuntimeWarning, match=r"^rasterize runs in plain torch.*could not be compiled") as told:
+    with pytest.warns(RuntimeWarning, match=r"^rasterize runs in plain torch.*could not be compiled or loaded") as told:
         first = draw()
     assert len(told) == 1
     assert "\n" not in str(told[0].message)
@@ -79,6 +79,45 @@ def test_it_is_compiled_once_and_found_again(fresh, monkeypatch):
     monkeypatch.setattr(backends, "_compile", lambda *_: pytest.fail("compiled again"))
     assert backends.choice("rasterize") == backends.Choice("native", "it is compiled")
     assert library.stat().st_mtime_ns == written
+
+
+def test_the_cache_is_its_owners_alone(fresh):
+    assert backends.choice("rasterize").name == "native"
+    (library,) = fresh.glob("cache/*")
+    assert (library.parent.stat().st_mode & 0o777, library.stat().st_mode & 0o777) == (0o700, 0o700)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes mean nothing there")
+@pytest.mark.parametrize(("which", "mode"), [("folder", 0o770), ("folder", 0o707), ("file", 0o720), ("file", 0o702)])
+def test_what_others_may_write_is_not_loaded(fresh, monkeypatch, which, mode):
+    monkeypatch.setattr(backends.ctypes, "CDLL", lambda _: pytest.fail("loaded"))
+    folder = fresh / "cache"
+    folder.mkdir(mode=0o700)
+
+    def compiled(_, finished):
+        finished.write_bytes(b"")
+        finished.chmod(mode if which == "file" else 0o700)
+
+    monkeypatch.setattr(backends, "_compile", compiled)
+    if which == "folder":
+        folder.chmod(mode)
+    with pytest.warns(RuntimeWarning, match=r"loaded \(others may write to"):
+        assert backends.native("rasterize") is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such owners")
+def test_what_belongs_to_another_is_not_loaded(fresh, monkeypatch):
+    monkeypatch.setattr(backends.os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.warns(RuntimeWarning, match=r"loaded \(others may write to"):
+        assert backends.native("rasterize") is None
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="they have other places")
+@pytest.mark.parametrize(("said", "root"), [("here", "{home}/.cache"), ("", "{home}/.cache"), ("/there", "/there")])
+def test_only_an_absolute_cache_folder_is_heard(monkeypatch, tmp_path, said, root):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", said)
+    assert str(backends.cache_folder()) == root.format(home=tmp_path) + "/neural-portrait/ops"
 
 
 def test_ninja_is_found_beside_the_interpreter(fresh, monkeypatch):
