@@ -15,13 +15,16 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from .errors import InputError
@@ -30,6 +33,8 @@ from .files import make_folder, write_bytes
 FORMAT = "portrait-record/1"
 HEAD_TO_MODEL = 2.0
 """Model space = 2 x head space (metres)."""
+DEPTH_STEP = 1e-4
+"""Model units that depth is rounded to in files, where it is counted in these steps."""
 
 BACKGROUND, SKIN, HAIR, TORSO, CLOTH, GLASSES = range(6)
 """Regions of a picture: SKIN is face, ears, eyes and mouth; TORSO is the skin of neck and shoulders."""
@@ -52,7 +57,7 @@ JOINT_PARENTS = (-1, 0, 1, 2, 2, 2, 0, 0, 6, 7)
 
 _DAMAGE = (
     *(OSError, EOFError, BadZipFile, zlib.error, struct.error, MemoryError, NotImplementedError, RuntimeError),
-    *(ValueError, KeyError, TypeError, AttributeError),
+    *(ValueError, KeyError, TypeError, AttributeError, SyntaxError, TokenError),  # the last two: a header's
 )
 """What reading a file raises that was cut, has other bits, or holds something else."""
 
@@ -87,8 +92,9 @@ class Record:
     """[n, 478, 2] the same in the picture."""
     visible: NDArray[np.bool_]
     """[n, 478] whether nothing (hair, glasses, the head itself) is in front of the landmark."""
-    depth: NDArray[np.float16]
-    """[n, h, w] distance along the ray to the first surface, model units; 0 where nothing is."""
+    depth: NDArray[np.floating]
+    """[n, h, w] distance along the ray to the first surface, model units; 0 where nothing is. The file
+    keeps ``DEPTH_STEP`` of it; half precision would be coarser than a pixel of a large picture is wide."""
     alpha: NDArray[np.uint8]
     """[n, h, w] how much of the pixel the person covers, 0..255."""
     regions: NDArray[np.uint8]
@@ -119,8 +125,14 @@ class Record:
         return np.isin(self.regions, MASKS[name])
 
     def save(self, path: Path) -> None:
-        """Write the record at once or not at all; equal records give equal files. Raises PortraitError."""
+        """Write the record at once or not at all; equal records give equal files.
+
+        Raises:
+            PortraitError: It cannot be written.
+            ValueError: Depth is negative or no number.
+        """
         arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("images", "source")}
+        arrays["depth"] = _steps(self.depth)
         # Made in memory: what numpy leaves open when a disk is full would say so once more, in its own words.
         memory = io.BytesIO()
         np.savez_compressed(
@@ -135,12 +147,38 @@ class Record:
     @classmethod
     def load(cls, path: Path) -> Record:
         """Read a record. Raises InputError if the file is missing, damaged, or no record."""
-        try:
-            with path.open("rb") as opened, np.load(opened) as file:
-                arrays = {name: file[name] for name in file.files}
-            source = json.loads(str(arrays.pop("source")))
+        with _opened(path) as (file, source):
+            arrays = {name: file[name] for name in file.files if name != "source"}
+            if arrays["depth"].dtype.kind == "u":  # not in the first records, which kept half precision
+                arrays["depth"] = arrays["depth"].astype(np.float32) * np.float32(DEPTH_STEP)
+            return cls(images=tuple(arrays.pop("images").tolist()), source=source, **arrays)
+
+    @classmethod
+    def names_and_cameras(cls, path: Path) -> tuple[tuple[str, ...], NDArray[np.float32]]:
+        """Read ``images`` and ``cameras`` alone, without unpacking the rest. Raises InputError as ``load`` does."""
+        with _opened(path) as (file, _):
+            names, cameras = tuple(file["images"].tolist()), file["cameras"]
+            if len(names) != len(cameras):
+                raise ValueError(f"{len(names)} pictures, {len(cameras)} cameras")
+            return names, cameras
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[NpzFile, dict[str, Any]]]:
+    """A record's arrays, not unpacked yet, and its source; what is wrong with them becomes an InputError."""
+    try:
+        with path.open("rb") as opened, np.load(opened) as file:
+            source = json.loads(str(file["source"]))
             if source.pop("format") != FORMAT:
                 raise ValueError("another format")
-            return cls(images=tuple(arrays.pop("images").tolist()), source=source, **arrays)
-        except _DAMAGE as error:
-            raise InputError(f"{path} is no portrait record ({error}).", "Make it again.") from error
+            yield file, source
+    except _DAMAGE as error:
+        raise InputError(f"{path} is no portrait record ({error}).", "Make it again.") from error
+
+
+def _steps(depth: NDArray) -> NDArray[np.unsignedinteger]:
+    """Depth in whole ``DEPTH_STEP``; two bytes hold 6.5 model units, which only few heads in clips are away from."""
+    steps = np.rint(depth.astype(np.float64) / DEPTH_STEP)
+    if not (np.isfinite(steps) & (steps >= 0)).all():
+        raise ValueError("depth is a number from 0 upwards")
+    return steps.astype(np.uint16 if steps.max(initial=0) < 2**16 else np.uint32)

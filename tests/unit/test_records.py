@@ -8,10 +8,11 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from numpy.lib.npyio import NpzFile
 
 from neural_core import files, records
 from neural_core.errors import InputError, PortraitError
-from neural_core.records import BACKGROUND, CLOTH, GLASSES, HAIR, SKIN, TORSO, Record
+from neural_core.records import BACKGROUND, CLOTH, DEPTH_STEP, GLASSES, HAIR, SKIN, TORSO, Record
 
 FRAMES, SIZE = 3, 8
 SHAPES = {
@@ -23,7 +24,7 @@ SHAPES = {
 KINDS = {
     **dict.fromkeys(("alpha", "regions", "pncc", "driver", "background"), np.uint8),
     **dict.fromkeys(("visible", "close_up"), np.bool_),
-    "depth": np.float16,
+    "depth": np.float32,
     "clip": np.int32,
 }
 
@@ -31,6 +32,7 @@ KINDS = {
 def any_record() -> Record:
     rng = np.random.default_rng(4)
     arrays = {name: (rng.random((FRAMES, *of)) * 6).astype(KINDS.get(name, np.float32)) for name, of in SHAPES.items()}
+    arrays["depth"] = rng.integers(0, 2**16, (FRAMES, SIZE, SIZE)).astype(np.float32) * np.float32(DEPTH_STEP)
     shape, z = rng.normal(size=40).astype(np.float32), rng.normal(size=64).astype(np.float32)
     names = tuple(f"00000/img000000_{i:04d}.png" for i in range(FRAMES))
     return Record(images=names, shape=shape, z=z, source={"kind": "captured", "file": "Ä.jpg", "fps": 25.0}, **arrays)
@@ -145,3 +147,37 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_record(saved, monkeypatc
     assert "The disk is full" in str(caught.value)
     assert saved.read_bytes() == before
     assert [path.name for path in saved.parent.iterdir()] == ["a.npz"]
+
+
+def test_depth_is_finer_than_a_pixel_of_a_large_picture(tmp_path):
+    """At 512 pixels one is 2.7 / 4.2647 / 512 = 0.0012 model units wide."""
+    near = np.linspace(1.5, 3.9, FRAMES * SIZE * SIZE, dtype=np.float32).reshape(FRAMES, SIZE, SIZE)
+    near[0, 0, 0] = 0
+    replace(any_record(), depth=near).save(tmp_path / "a.npz")
+    read = Record.load(tmp_path / "a.npz").depth
+    assert np.abs(read - near).max() < 0.6e-4
+    assert read[0, 0, 0] == 0
+    replace(any_record(), depth=3 * near).save(tmp_path / "a.npz")  # somebody who steps back in a clip
+    assert np.abs(Record.load(tmp_path / "a.npz").depth - 3 * near).max() < 0.6e-4
+
+
+@pytest.mark.parametrize("wrong", [-0.1, np.inf, np.nan])
+def test_depth_that_is_none_is_refused(tmp_path, wrong):
+    depth = np.full((FRAMES, SIZE, SIZE), wrong, np.float32)
+    with pytest.raises(ValueError, match="depth is a number"):
+        replace(any_record(), depth=depth).save(tmp_path / "a.npz")
+
+
+def test_names_and_cameras_are_read_alone(saved, tmp_path, monkeypatch):
+    before = any_record()
+    read = []
+    monkeypatch.setattr(
+        NpzFile, "__getitem__", lambda file, name, get=NpzFile.__getitem__: read.append(name) or get(file, name)
+    )
+    names, cameras = Record.names_and_cameras(saved)
+    assert names == before.images
+    np.testing.assert_array_equal(cameras, before.cameras)
+    assert set(read) == {"source", "images", "cameras"}
+    replace(before, images=before.images[:1]).save(tmp_path / "b.npz")
+    with pytest.raises(InputError, match="1 pictures, 3 cameras"):
+        Record.names_and_cameras(tmp_path / "b.npz")

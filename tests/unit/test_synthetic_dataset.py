@@ -187,6 +187,16 @@ def test_leftovers_of_a_killed_process_are_cleared(whole, tmp_path):
     assert checksum(tmp_path) == checksum(whole)
 
 
+def test_a_damaged_record_does_not_stop_the_list(whole, tmp_path, capsys):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    file = record_file(tmp_path, 1)
+    file.write_bytes(file.read_bytes()[:-300])
+    assert write_dataset_json(tmp_path) == 8
+    assert "000001.npz is no portrait record" in capsys.readouterr().err
+    names = [name for name, _ in json.loads((tmp_path / "dataset.json").read_text())["labels"]]
+    assert names == [f"00000/img00000{i}_000{k}.png" for i in (0, 2) for k in range(4)]
+
+
 def test_what_others_keep_in_the_folder_is_not_cleared(tmp_path):
     """Hidden files of a download or a sync, a folder that is so named, and what lies where no run writes."""
     theirs = [".mine.partial", ".dl.part1.rar", ".film.7.part.mkv", "records/.note.part", "other/.img.99.part.png"]

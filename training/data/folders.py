@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 
 from neural_core.errors import InputError
@@ -45,11 +46,18 @@ def finished_people(root: Path) -> list[int]:
 
 
 def write_dataset_json(root: Path) -> int:
-    """Write ``dataset.json`` over all finished people; how many pictures it lists. Raises PortraitError."""
+    """Write ``dataset.json`` over all finished people; how many pictures it lists.
+
+    A damaged record is left out and named on standard error. Raises PortraitError if the file cannot be written.
+    """
     labels = []
     for file in record_files(root):
-        record = Record.load(file)
-        labels += [[name, camera] for name, camera in zip(record.images, record.cameras.tolist(), strict=True)]
+        try:
+            names, cameras = Record.names_and_cameras(file)
+        except InputError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            continue
+        labels += [[name, camera] for name, camera in zip(names, cameras.tolist(), strict=True)]
     write_bytes(root / "dataset.json", json.dumps({"labels": labels}).encode())
     return len(labels)
 

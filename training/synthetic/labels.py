@@ -43,7 +43,7 @@ class FrameLabels:
     points_68: NDArray[np.float32]
     points_478: NDArray[np.float32]
     visible: NDArray[np.bool_]
-    depth: NDArray[np.float16]
+    depth: NDArray[np.float32]
     alpha: NDArray[np.uint8]
     regions: NDArray[np.uint8]
     pncc: NDArray[np.uint8]
@@ -81,7 +81,7 @@ def take_labels(
             points_68=sight.view.project(landmarks["68"]).astype(np.float32),
             points_478=sight.view.project(landmarks["478"]).astype(np.float32),
             visible=visible(figure, sight.view, landmarks["478"], min(512, max(256, 2 * size))),
-            depth=picture.depth.astype(np.float16),
+            depth=picture.depth,
             alpha=picture.rgba[..., 3].copy(),  # a view would keep the whole picture until the person is done
             regions=sight.regions,
             pncc=code,
