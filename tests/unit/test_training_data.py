@@ -2,17 +2,20 @@
 """Reading people, and choosing rays of them."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from neural_core import media
-from neural_core.errors import InputError
+from neural_core.errors import InputError, UsageError
 from neural_core.records import Record
+from neural_core.systems.eg3d.config import EG3DConfig, IdentityConfig
 from tests.spheres import colour_of, write_spheres
 from training.data.portraits import load_portraits
 from training.data.ray_batches import PatchChoice, draw_rays
+from training.recipes import eg3d
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +89,34 @@ def test_a_captured_person_is_left_out(tmp_path):
     data = load_portraits(copy)
     assert data.people == 1
     assert data.skipped == ("000000.npz: a captured person: no code, or no depth",)
+
+
+def test_only_people_of_whom_the_code_says_everything(tmp_path):
+    """One moves the jaw, one turns the neck, one stands in drawn light; the fourth rests in the studio."""
+    write_spheres(tmp_path, people=4, views=2, size=16, z_dim=4)
+    moved = np.array([0.0, 0.3], np.float32)
+    changes: list[dict[str, Any]] = [{"actions": moved}, {"joints": moved}, {"source": {"variety": "wide"}}]
+    for index, change in enumerate(changes):
+        file = tmp_path / "records" / f"{index:06d}.npz"
+        dataclasses.replace(Record.load(file), **change).save(file)
+    assert load_portraits(tmp_path).people == 4
+    data = load_portraits(tmp_path, told_by_code=True)
+    assert data.people == 1
+    assert [reason.split(":")[0] for reason in data.skipped] == ["000000.npz", "000001.npz", "000002.npz"]
+    assert "not a resting face" in data.skipped[0]
+    (tmp_path / "records" / "000002.npz").unlink()
+    (tmp_path / "records" / "000003.npz").unlink()
+    with pytest.raises(InputError, match=r"2 were left out, the first being 000000\.npz: not a resting face"):
+        load_portraits(tmp_path, told_by_code=True)
+
+
+@pytest.mark.parametrize(("name", "there"), [("people", 4), ("views", 3), ("side", 32)])
+def test_a_step_that_takes_more_than_there_is_is_a_sentence(folder, name, there):
+    model = EG3DConfig(z_dim=8, identity=IdentityConfig())
+    patches = dataclasses.replace(PatchChoice(people=4, views=3, side=8), **{name: there + 1})
+    config = eg3d.Config(model=model, data=eg3d.DataConfig(path=(str(folder),)), patches=patches)
+    with pytest.raises(UsageError, match=rf"patches\.{name} is {there + 1}, but the data has only {there}"):
+        eg3d.build(config, torch.device("cpu"))
 
 
 def test_an_empty_folder_is_a_sentence(tmp_path):

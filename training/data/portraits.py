@@ -54,7 +54,7 @@ class _Person:
     depth: NDArray[np.float16]
 
 
-def load_portraits(*folders: Path, limit: int = 0) -> Portraits:
+def load_portraits(*folders: Path, limit: int = 0, told_by_code: bool = False) -> Portraits:
     """Read data set folders (`records/*.npz` and the PNG files that they name).
 
     A person whose files are damaged, who has no code, or whose pictures have another size than the first person's, is
@@ -63,6 +63,8 @@ def load_portraits(*folders: Path, limit: int = 0) -> Portraits:
     Args:
         folders: what `python -m training.synthesize portraits --out` wrote.
         limit: read at most this many people in all; 0 reads all.
+        told_by_code: leave people out of whom the code does not say everything: whose face, neck or shoulders move,
+            or whose light, hair style and clothes were drawn beside it.
 
     Raises:
         InputError: there is no readable person in the folders.
@@ -72,7 +74,7 @@ def load_portraits(*folders: Path, limit: int = 0) -> Portraits:
         if limit and len(people) == limit:
             break
         try:
-            person = _read(path)
+            person = _read(path, told_by_code)
         except (InputError, ValueError) as error:
             skipped.append(f"{path.name}: {error}")
             continue
@@ -82,8 +84,9 @@ def load_portraits(*folders: Path, limit: int = 0) -> Portraits:
         people.append(person)
     if not people:
         where = ", ".join(str(folder) for folder in folders)
+        reason = f"{len(skipped)} were left out, the first being {skipped[0]}. " if skipped else ""
         raise InputError(
-            f"No people found in {where}.", "Make some: python -m training.synthesize portraits --out DIR."
+            f"No people found in {where}.", f"{reason}Make some: python -m training.synthesize portraits --out DIR."
         )
     most = max(len(person.rgba) for person in people)
 
@@ -100,10 +103,14 @@ def load_portraits(*folders: Path, limit: int = 0) -> Portraits:
     )
 
 
-def _read(path: Path) -> _Person:
+def _read(path: Path, told_by_code: bool) -> _Person:
     record = Record.load(path)
     if not len(record.z) or not len(record.depth):
         raise ValueError("a captured person: no code, or no depth")
+    if told_by_code and (record.actions.any() or record.joints.any()):
+        raise ValueError("not a resting face: the code does not say everything")
+    if told_by_code and record.source.get("variety") == "wide":
+        raise ValueError("light, hair style and clothes that the code does not say")
     pictures = [media.read_picture(path.parent.parent / name) for name in record.images]
     rgba = np.stack([np.dstack([p[..., :3], alpha]) for p, alpha in zip(pictures, record.alpha, strict=True)])
-    return _Person(record.z, record.cameras, rgba, record.depth)
+    return _Person(record.z, record.cameras, rgba, record.depth.astype(np.float16))

@@ -100,12 +100,12 @@ def build(config: Config, device: torch.device) -> WarmStart:
     """Return the recipe, with its data in memory.
 
     Raises:
-        UsageError: the model has no face code, or its size is not the data's.
-        InputError: there are no people in the data folder.
+        UsageError: the model has no face code, its size is not the data's, or a step takes more than there is.
+        InputError: there are no people in the data folder of whom the code says everything.
     """
     if config.model.identity is None:
         raise UsageError("The warm start needs a model with a face code.", "Set [model.identity] in the configuration.")
-    people = load_portraits(*map(Path, config.data.path), limit=config.data.limit)
+    people = load_portraits(*map(Path, config.data.path), limit=config.data.limit, told_by_code=True)
     for reason in people.skipped:
         print(f"left out {reason}")
     if people.codes.shape[1] != config.model.z_dim:
@@ -113,6 +113,16 @@ def build(config: Config, device: torch.device) -> WarmStart:
             f"The people have codes of {people.codes.shape[1]} numbers, the model takes {config.model.z_dim}.",
             "Set model.z-dim accordingly.",
         )
+    patches = config.patches
+    for name, there, remedy in (
+        *(("people", people.people, "--people"), ("views", people.cameras.shape[1], "--views")),
+        ("side", people.size, "--size"),
+    ):
+        if getattr(patches, name) > there:
+            raise UsageError(
+                f"patches.{name} is {getattr(patches, name)}, but the data has only {there}.",
+                f"Set patches.{name} to {there}, or render more: python -m training.synthesize portraits {remedy}.",
+            )
     return WarmStart(config, people, device)
 
 
