@@ -19,9 +19,9 @@ def clips() -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.stack([p.actions for p in clip]), np.stack([p.joints for p in clip])) for clip in clips]
 
 
-@pytest.mark.parametrize(("seconds", "fps", "frames"), [(2.0, 25, 50), (2.0, 30, 60), (0.01, 25, 1), (1.0, 10, 10)])
-def test_a_clip_has_the_length_that_was_asked_for(seconds, fps, frames):
-    assert len(sample_motion(np.random.default_rng(1), seconds, fps)) == frames
+@pytest.mark.parametrize(("seconds", "frames"), [(2.0, 50), (0.01, 1), (1.3, 32)])
+def test_a_clip_has_the_length_that_was_asked_for(seconds, frames):
+    assert len(sample_motion(np.random.default_rng(1), seconds)) == frames
 
 
 def test_the_same_numbers_give_the_same_clip():

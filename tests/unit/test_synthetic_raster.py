@@ -11,6 +11,7 @@ from tests.figures import BALL, ball, board, figure_of, tuft
 from training.synthetic.figure import Material
 from training.synthetic.lighting import STUDIO, Lamp, Setting
 from training.synthetic.raster import photograph, photographs
+from training.synthetic.sight import see
 from training.synthetic.views import framed
 
 FRONT = framed(0.0, 0.0)
@@ -177,7 +178,7 @@ def test_lenses_mirror_the_lamp():
 def test_the_same_again_and_the_same_from_several_cameras_at_once():
     figure = figure_of(ball(), tuft(-0.1, 0.1, 0.0, 0.1, 0.05), ball((0, 0, 0.09), 0.01, "cornea"))
     views = [framed(0.0, 0.0), framed(40.0, 10.0)]
-    both = photographs(figure, views, STUDIO, SIZE)
+    both = photographs(figure, [see(figure, view, SIZE) for view in views], STUDIO)
     for view, picture in zip(views, both, strict=True):
         alone = photograph(figure, view, STUDIO, SIZE)
         np.testing.assert_array_equal(alone.rgba, picture.rgba)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The renderer: Blender's Cycles through the bpy wheel, in a process of its own.
 
-    python -m training.synthetic.cycles --out DIR --worker 0 --workers 2 ...
+    python -m training.synthetic.cycles --job '{...}' --worker 0 --workers 2
 
 ``Studio.photograph`` draws any figure from any view in any light. A sitter stays on the stage until another one comes:
 for a new pose only vertices move, for a new view only the camera does, which is most of what makes it fast.

@@ -28,8 +28,7 @@ from training.synthetic.lighting import Setting
 from training.synthetic.people import Person, sample_person
 from training.synthetic.picture import Picture
 from training.synthetic.plan import Job
-from training.synthetic.raster import develop
-from training.synthetic.shadows import light
+from training.synthetic.raster import photographs
 from training.synthetic.sight import Sight, see
 
 
@@ -46,8 +45,7 @@ class Rasteriser:
 
     def photographs(self, figure: Figure, sights: Sequence[Sight], setting: Setting) -> list[Picture]:
         """The pictures of what is seen; the light is computed once."""
-        lights = light(figure, setting)
-        return [develop(sight, lights, setting) for sight in sights]
+        return photographs(figure, sights, setting)
 
 
 class Sitter(Protocol):

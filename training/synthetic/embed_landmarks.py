@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from neural_core.capture.detect import face_landmarks
 from neural_core.human.anny import SHIPPED
@@ -24,9 +23,7 @@ from neural_core.human.landmarks import MEDIAPIPE_COUNT, embed, first_hits, ibug
 from neural_core.human.model import FaceModel
 from neural_core.records import HEAD_TO_MODEL, Record
 from training.data.folders import record_files
-
-_GREY = (168, 174, 184)
-_ENLARGED = 512  # FaceMesh is fed this size
+from training.synthetic.verify import enlarged
 
 
 def median_places(model: FaceModel, data: Path, limit: int) -> NDArray[np.float64]:
@@ -40,7 +37,7 @@ def median_places(model: FaceModel, data: Path, limit: int) -> NDArray[np.float6
     for file in record_files(data)[:limit]:
         record = Record.load(file)
         people.append((record.shape, record.cameras[0].astype(float), data / record.images[0]))
-    detected = face_landmarks(np.stack([_picture(path) for _, _, path in people]))
+    detected = face_landmarks(np.stack([enlarged(path) for _, _, path in people]))
     for (shape, label, _), points in zip(people, detected, strict=True):
         if points is None:
             continue
@@ -55,14 +52,6 @@ def median_places(model: FaceModel, data: Path, limit: int) -> NDArray[np.float6
         raise ValueError(f"FaceMesh found only {len(found)} faces in {data}; at least 8 are needed")
     print(f"{len(found)} faces; hits per landmark at least {np.isfinite(found)[..., 0].sum(0).min()}")
     return np.nanmedian(found, axis=0)
-
-
-def _picture(path: Path) -> NDArray[np.uint8]:
-    """The picture over grey, as large as FaceMesh likes it."""
-    image = Image.open(path).convert("RGBA")
-    grey = Image.new("RGBA", image.size, (*_GREY, 255))
-    grey.alpha_composite(image)
-    return np.asarray(grey.convert("RGB").resize((_ENLARGED, _ENLARGED), Image.Resampling.BICUBIC))
 
 
 def main() -> int:

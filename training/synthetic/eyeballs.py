@@ -15,6 +15,7 @@ from neural_core.human.model import FaceModel
 from neural_core.records import JOINTS, SKIN
 from training.synthetic.figure import Material, Part, RestPart
 from training.synthetic.looks import Look
+from training.synthetic.regions import smoothstep
 
 IRIS = 0.0059
 """Radius of the iris, metres."""
@@ -123,9 +124,9 @@ def paint(look: Look, radius: float) -> NDArray[np.float32]:
     pupil = (0.33 + 0.12 * (1 - brightness)) * (1 + 0.01 * noise["streak"])
     colour = _iris(look.iris, r, pupil, noise)
     white = _sclera(across, up, polar, noise)
-    limbus = _step(0.93, 1.06, r)[..., None]
+    limbus = smoothstep(0.93, 1.06, r)[..., None]
     colour = colour * (1 - limbus) + white * limbus
-    black = _step(pupil - 0.025, pupil + 0.03, r)[..., None]
+    black = smoothstep(pupil - 0.025, pupil + 0.03, r)[..., None]
     return (0.003 * (1 - black) + colour * black).astype(np.float32)
 
 
@@ -135,7 +136,7 @@ def _iris(base: NDArray, r: NDArray, pupil: NDArray, noise: dict[str, NDArray]) 
     fibres = 1 + 0.34 * noise["streak"] * (0.35 + 0.65 * inner) + 0.16 * noise["fine"]
     collarette = np.exp(-(((inner - 0.22 - 0.03 * noise["streak"]) / 0.13) ** 2))
     crypts = 1 - 0.35 * np.clip(noise["blotch"] - 0.5, 0, 1) * np.exp(-(((inner - 0.5) / 0.25) ** 2))
-    rim = 1 - 0.78 * _step(0.76, 0.97, r)
+    rim = 1 - 0.78 * smoothstep(0.76, 0.97, r)
     shade = np.clip(fibres * crypts, 0.3, 2.0) * rim * (1 + 0.25 * np.sin(np.pi * inner))
     warm = base * np.array([1.25, 1.0, 0.72]) + np.array([0.03, 0.017, 0.003])
     mix = (0.55 * collarette)[..., None]
@@ -144,17 +145,12 @@ def _iris(base: NDArray, r: NDArray, pupil: NDArray, noise: dict[str, NDArray]) 
 
 def _sclera(across: NDArray, up: NDArray, polar: NDArray, noise: dict[str, NDArray]) -> NDArray:
     """Off-white, pinker and yellower towards the corners, with thin veins that fade before the iris."""
-    corner = _step(0.45, 1.25, polar)
+    corner = smoothstep(0.45, 1.25, polar)
     white = _SCLERA * (1 - corner[..., None] * np.array([0.10, 0.24, 0.27]))
     white *= (1 + 0.035 * noise["blotch"])[..., None]
     sideways = np.abs(across) / (np.hypot(across, up) + 1e-9)
-    veins = noise["veins"] * _step(0.5, 1.1, polar) * (0.35 + 0.65 * sideways)
+    veins = noise["veins"] * smoothstep(0.5, 1.1, polar) * (0.35 + 0.65 * sideways)
     return white + (0.5 * veins)[..., None] * (_VEIN - white)
-
-
-def _step(low: NDArray | float, high: NDArray | float, x: NDArray) -> NDArray:
-    t = np.clip((x - low) / (np.asarray(high) - low), 0, 1)
-    return t * t * (3 - 2 * t)
 
 
 @cache
@@ -180,6 +176,6 @@ def _chart() -> tuple[NDArray, NDArray, dict[str, NDArray]]:
         path = start + bend * (1 - spread) + 0.05 * np.sin(rng.uniform(9, 22) * spread + rng.uniform(0, 6.3))
         away = np.abs(np.angle(np.exp(1j * (around - path)))) * spread
         reach = rng.uniform(0.40, 0.62)
-        veins = np.maximum(veins, np.exp(-((away / width) ** 2)) * _step(reach - 0.06, reach + 0.2, spread))
+        veins = np.maximum(veins, np.exp(-((away / width) ** 2)) * smoothstep(reach - 0.06, reach + 0.2, spread))
     noise["veins"] = veins
     return across, up, noise

@@ -30,20 +30,18 @@ _HEAD_SLOWNESS = 0.45  # seconds of the Gaussian that makes the head's way smoot
 _SYLLABLE = (0.16, 0.32)  # seconds
 
 
-def sample_motion(rng: np.random.Generator, seconds: float, fps: float = FPS) -> list[Pose]:
-    """A clip of somebody who looks around, blinks, moves the head, talks and has expressions.
+def sample_motion(rng: np.random.Generator, seconds: float) -> list[Pose]:
+    """A clip of somebody who looks around, blinks, moves the head, talks and has expressions, ``FPS`` frames a second.
 
     Args:
         rng: Random numbers; the clip is a function of their state.
         seconds: Length.
-        fps: Frames a second.
 
     Returns:
-        round(seconds * fps) poses, at least one.
+        round(seconds * FPS) poses, at least one.
     """
-    frames = max(1, round(seconds * fps))
-    # Drawn at 25 frames a second with room at both ends, so that filters do not see the ends; then read off.
-    count = int(np.ceil(frames * FPS / fps)) + 2
+    frames = max(1, round(seconds * FPS))
+    count = frames + 2  # the last two are drawn and left out: with fewer, all clips of all seeds would be others
     actions = _moods(rng, count) + _talk(rng, count)
     lids = _blinks(rng, count)
     for side in ("Left", "Right"):
@@ -53,11 +51,7 @@ def sample_motion(rng: np.random.Generator, seconds: float, fps: float = FPS) ->
         for name, value in gaze_actions(yaw, pitch).items():
             actions[frame, _INDEX[name]] = value
     joints = _joints(rng, count)
-    at = np.arange(frames) * FPS / fps
-    low, share = at.astype(int), (at % 1)[:, None]
-    actions = actions[low] * (1 - share) + actions[low + 1] * share
-    joints = joints[low] * (1 - share[..., None]) + joints[low + 1] * share[..., None]
-    return [Pose(possible(face), joint) for face, joint in zip(actions, joints, strict=True)]
+    return [Pose(possible(face), joint) for face, joint in zip(actions[:frames], joints[:frames], strict=True)]
 
 
 def _gaze(rng: np.random.Generator, count: int) -> NDArray[np.float64]:

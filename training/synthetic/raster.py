@@ -2,7 +2,7 @@
 """The fast renderer: our rasteriser, soft shadows and a few formulas instead of light paths. Same pictures, less truth.
 
     picture = photograph(figure, view, setting, 128)
-    pictures = photographs(figure, views, setting, 128)     # lights the figure once
+    pictures = photographs(figure, sights, setting)         # of what cameras see, the light computed once
 
 Surfaces are lit by parallel lights with wrap-around for skin, strands as in Kajiya and Kay (1989).
 """
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from neural_core.human.surfaces import vertex_normals
 from neural_core.records import HEAD_TO_MODEL
 from training.synthetic.figure import Fibres, Figure, Part
 from training.synthetic.lighting import Setting
+from training.synthetic.looks import linear_to_srgb, srgb_to_linear
 from training.synthetic.picture import Picture
 from training.synthetic.shading import Samples, glaze, shade, unit
 from training.synthetic.shadows import Lights, light
@@ -35,13 +37,13 @@ _SHEEN = {"cloth": 0.014}  # what fuzz adds to a colour
 
 def photograph(figure: Figure, view: View, setting: Setting, size: int) -> Picture:
     """A picture of a figure, ``size`` x ``size``. Deterministic."""
-    return photographs(figure, [view], setting, size)[0]
+    return photographs(figure, [see(figure, view, size)], setting)[0]
 
 
-def photographs(figure: Figure, views: Sequence[View], setting: Setting, size: int) -> list[Picture]:
-    """Pictures of the same instant from several cameras; the light is computed once."""
+def photographs(figure: Figure, sights: Sequence[Sight], setting: Setting) -> list[Picture]:
+    """Pictures of what several cameras see of a figure at the same instant; the light is computed once."""
     lights = light(figure, setting)
-    return [develop(see(figure, view, size), lights, setting) for view in views]
+    return [develop(sight, lights, setting) for sight in sights]
 
 
 def develop(sight: Sight, lights: Lights, setting: Setting) -> Picture:
@@ -67,10 +69,10 @@ def _exposed(shaded: _Array, covered: NDArray[np.bool_], setting: Setting) -> ND
     layers = _filtered(np.concatenate([bright, covered[..., None]], -1, dtype=np.float32))
     bright, share = layers[..., :3], layers[..., 3:]
     if setting.backdrop is None:
-        colour = _srgb(bright / np.maximum(share, 1e-6))
+        colour = linear_to_srgb(np.clip(bright / np.maximum(share, 1e-6), 0, 1))
     else:
-        behind = _linear(setting.backdrop.astype(np.float32) / 255)
-        colour = _srgb(bright + (1 - share) * behind)
+        behind = srgb_to_linear(setting.backdrop / 255)
+        colour = linear_to_srgb(np.clip(bright + (1 - share) * behind, 0, 1))
     return np.round(np.concatenate([colour, share], -1) * 255).astype(np.uint8)
 
 
@@ -84,15 +86,6 @@ def _filtered(samples: _Array) -> _Array:
         shifted = np.stack([padded.take(starts + shift, axis) for shift in range(len(tent))])
         samples = np.tensordot((tent / tent.sum()).astype(np.float32), shifted, 1)
     return samples
-
-
-def _srgb(linear: _Array) -> _Array:
-    linear = np.clip(linear, 0, 1)
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055)
-
-
-def _linear(srgb: _Array) -> _Array:
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
 def _stand_ins(sight: Sight) -> NDArray[np.int64]:
@@ -157,11 +150,7 @@ def _directions(thing: Part | Fibres) -> _Array:
     """Normals of a part's vertices, tangents of the two vertices of each point of strands [v, 3]."""
     if isinstance(thing, Fibres):
         return np.repeat(strand_directions(thing.points).reshape(-1, 3), 2, 0).astype(np.float32)
-    a, b, c = (thing.vertices[thing.faces[:, corner]] for corner in range(3))
-    areas = np.cross(b - a, c - a)
-    index = thing.faces.T.ravel()
-    count = len(thing.vertices)
-    return unit(np.stack([np.bincount(index, np.tile(areas[:, k], 3), count) for k in range(3)], 1).astype(np.float32))
+    return vertex_normals(thing.vertices, thing.faces).astype(np.float32)
 
 
 def _surface_colour(part: Part, local: NDArray, barycentric: _Array) -> _Array:

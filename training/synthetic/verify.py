@@ -124,7 +124,7 @@ def facemesh_errors(data: Path, max_yaw: float, limit: int = 0) -> list[NDArray[
                 ours.append(record.points_478[frame])
     errors = []
     for start in range(0, len(pictures), 64):
-        found = face_landmarks(np.stack([_enlarged(path) for path in pictures[start : start + 64]]))
+        found = face_landmarks(np.stack([enlarged(path) for path in pictures[start : start + 64]]))
         errors += [
             None if points is None else landmark_errors(points, label)
             for points, label in zip(found, ours[start : start + 64], strict=True)
@@ -202,8 +202,8 @@ def _records(data: Path) -> Iterator[Record]:
         yield Record.load(file)
 
 
-def _enlarged(path: Path) -> NDArray[np.uint8]:
-    """The picture, transparent ones over grey, as large as FaceMesh likes it."""
+def enlarged(path: Path) -> NDArray[np.uint8]:
+    """The picture [512, 512, 3], transparent ones over grey: as large as FaceMesh likes it."""
     picture = media.read_picture(path)
     flat = media.over(picture, _GREY) if picture.shape[2] == 4 else picture
     return np.asarray(Image.fromarray(flat).resize((_ENLARGED, _ENLARGED), Image.Resampling.BICUBIC))
