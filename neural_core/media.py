@@ -33,6 +33,8 @@ Picture = NDArray[np.uint8]
 _CLIPS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".mpeg")
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif")
 
+_TIFF = (b"II*\0", b"MM\0*")  # how they begin
+
 _BEHIND = (128, 128, 128)
 """What is seen through transparent parts of a photo."""
 
@@ -107,6 +109,11 @@ def read_photo(path: Path) -> Picture:
     except UnidentifiedImageError as error:
         if path.suffix.lower() in (".heic", ".heif"):
             raise InputError(f'"{path}" is a HEIC picture, which cannot be read.', "Save it as a JPEG.") from error
+        if path.read_bytes()[:4] in _TIFF:  # Pillow knows 8 and 16 bits, and floating point only in grey
+            raise InputError(
+                f'"{path}" is a TIFF of a kind that cannot be read, such as floating point.',
+                "Save it with 8 or 16 bits a colour.",
+            ) from error
         raise InputError(f'"{path}" is no picture.', "JPEG, PNG, WebP and TIFF files work.") from error
     except Image.DecompressionBombError as error:
         raise InputError(f'"{path}" has too many pixels.', "Make it smaller, up to 170 million pixels.") from error
@@ -121,7 +128,7 @@ class Frame:
 
     Attributes:
         picture: [h, w, 3] sRGB, upright.
-        time: seconds since the film's start.
+        time: seconds since the first frame; rising.
     """
 
     picture: Picture
@@ -139,7 +146,7 @@ def is_photo(path: Path) -> bool:
 
 
 def read_clip(path: Path) -> Iterator[Frame]:
-    """Yield the frames of a film, upright as a player would show them.
+    """Yield the frames of a film in the order of their times, upright as a player would show them.
 
     Raises:
         InputError: if the file is missing, damaged from its start, or has no pictures. If a later part is damaged, the
@@ -156,9 +163,13 @@ def read_clip(path: Path) -> Iterator[Frame]:
             if not streams:
                 raise InputError(f'"{path}" has no pictures, only sound.', "Give a video.")
             streams[0].thread_type = "AUTO"
-            for frame in film.decode(streams[0]):
+            step = float(1 / (streams[0].average_rate or 25))
+            start, time = None, -step
+            for frame in film.decode(streams[0]):  # in the order in which they are shown
+                start = frame.time if start is None else start
+                time = _time_after(time, frame.time, start, step)
                 picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
-                yield Frame(np.ascontiguousarray(picture, np.uint8), float(frame.time or 0.0))
+                yield Frame(np.ascontiguousarray(picture, np.uint8), time)
                 seen = True
     except (FFmpegError, OSError) as error:
         if not seen:
@@ -167,6 +178,19 @@ def read_clip(path: Path) -> Iterator[Frame]:
     else:
         if not seen:
             raise InputError(f'"{path}" is a video without a single frame.', "Record it again.")
+
+
+def _time_after(before: float, said: float | None, start: float | None, step: float) -> float:
+    """Return when a frame is shown, in seconds since the first.
+
+    Args:
+        before: the frame before it.
+        said: what the file says, or None.
+        start: what it says of the first frame that has a time.
+        step: a frame later, where the file says nothing or goes back (a damaged film, or two that were joined).
+    """
+    time = None if said is None or start is None else float(said - start)
+    return time if time is not None and time > before else before + step
 
 
 def read_provenance(path: Path) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The square of a photo that EG3D would have cut out of it, and back again.
+"""The square of a photo that EG3D would have cut out of it.
 
 FFHQ (Karras et al. 2019, appendix A) turns and scales a photo by the middles of the eyes and of the mouth; EG3D (Chan
 et al. 2022, supplement) cuts that once more, so that every head fills the picture as a camera of focal length 4.2647 at
@@ -144,28 +144,6 @@ def cut(photo: NDArray[np.uint8], crop: Crop, size: int = CROP_SIZE) -> tuple[ND
     if not outside.any():
         return picture, np.ones((size, size), bool)
     return _faded(picture, outside), outside == 0
-
-
-def put_back(photo: NDArray[np.uint8], crop: Crop, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the photo [h, w, 3] with a picture [s, s, 4] of the crop laid over it where it belongs."""
-    from PIL import Image
-
-    size = picture.shape[0]
-    forward = np.vstack([crop.matrix, [0, 0, 1]])
-    back = np.linalg.inv(forward)[:2] * size
-    premultiplied = picture.astype(np.float32)
-    premultiplied[..., :3] *= premultiplied[..., 3:] / 255
-    height, width = photo.shape[:2]
-    layers = [
-        np.asarray(
-            Image.fromarray(premultiplied[..., channel]).transform(
-                (width, height), Image.Transform.AFFINE, tuple(back.ravel()), Image.Resampling.BICUBIC
-            )
-        )
-        for channel in range(4)
-    ]
-    alpha = np.clip(layers[3] / 255, 0, 1)[..., None]
-    return np.rint(np.clip(np.stack(layers[:3], -1) + photo * (1 - alpha), 0, 255)).astype(np.uint8)
 
 
 def _eg3d_cut(model: FaceModel) -> tuple[Array, float, float]:

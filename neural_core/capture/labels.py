@@ -55,7 +55,7 @@ class Captured:
         pictures: [n, s, s, 3] the crops.
         vertices: [n, V, 3] the fitted face, head space.
         detected: [n, 478, 2] landmarks as they were found, 0..1 of the crops; the record has the fitted ones.
-        crops: where in the photos they are; ``align.put_back`` undoes them.
+        crops: where in the photos they are.
         notes: sentences for the user.
     """
 

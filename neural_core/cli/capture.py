@@ -44,6 +44,8 @@ class Capture:
             raise InputError(
                 f'"{self.source}" is a folder.', "Give one file, or run: python -m training.prepare FOLDER --out DIR."
             )
+        if any((self.out / "frames").glob("*.png")):
+            raise UsageError(f'"{self.out / "frames"}" holds frames already.', "Delete it or choose another --out.")
         make_folder(self.out)
         console.report("Starting the face finder", 0, 1)
         from .. import media

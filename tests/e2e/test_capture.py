@@ -160,18 +160,6 @@ def test_the_crop_follows_a_photo_that_is_turned(tools, astronaut):
     assert np.median(difference) < 12
 
 
-def test_what_was_captured_can_be_put_back(tools, astronaut):
-    from neural_core.capture.align import put_back
-    from neural_core.capture.photo import capture_photo
-
-    found = capture_photo(tools, astronaut, 512)
-    person = np.dstack([found.pictures[0], found.record.alpha[0]])
-    back = put_back(np.zeros_like(astronaut), found.crops[0], person)
-    face = np.s_[80:160, 190:260]
-    assert np.abs(back[face].astype(int) - astronaut[face]).mean() < 4
-    assert not back[300:, :100].any()
-
-
 def test_a_face_turned_too_far_is_one_sentence(run, astronaut, tmp_path, monkeypatch):
     """The limit is lowered, because FaceMesh finds few faces beyond 75 degrees at all."""
     from neural_core.capture import fit
@@ -276,6 +264,9 @@ def test_a_clip_becomes_frames_of_one_person(run, astronaut, tmp_path):
     np.testing.assert_allclose(record.time, np.array(kept) / 25, atol=1e-4)
     assert json.loads(said.splitlines()[-1])["frames"] == 9
     assert len(list(media.read_clip(out / "overlay.mp4"))) == 9
+    code, _, error = run(cli.main, "capture", tmp_path / "clip.mp4", "--out", out, "--size", 64)
+    assert code == 2
+    assert "holds frames already" in error
     # The camera moves over a still picture: every frame shows the same face, cut out in the same place.
     assert record.cameras[:, [3, 7, 11]].std(0).max() < 0.06
     assert record.actions.std(0).max() < 0.12

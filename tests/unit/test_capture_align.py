@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The crop: where FFHQ and EG3D put it, by hand; that it follows the face; that cutting and putting back agree."""
+"""The crop: where FFHQ and EG3D put it, by hand; that it follows the face; what is cut out."""
 
 import math
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from neural_core.cameras import EG3D_FOCAL, EG3D_RADIUS
-from neural_core.capture.align import Crop, _mirrored, cut, ffhq_square, first_crop, framing_head, put_back
+from neural_core.capture.align import Crop, _mirrored, cut, ffhq_square, first_crop, framing_head
 from neural_core.human.anny import load_anny_head
 from neural_core.human.landmarks import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 
@@ -146,20 +146,3 @@ def test_outside_the_photo_it_is_mirrored_and_said():
 def test_mirrors_stand_on_the_edges_of_the_photo():
     """Pixels 0 1 2 3 continue 3 2 1 0 0 1 ... on the right, and 0 1 2 3 3 ... on the left."""
     assert _mirrored(-5, 10, 4).tolist() == [3, 3, 2, 1, 0, 0, 1, 2, 3, 3, 2, 1, 0, 0, 1]
-
-
-def test_what_was_cut_can_be_put_back():
-    photo = smooth_photo()
-    crop = Crop((200.0, 150.0), 150.0, 0.3)
-    picture, _ = cut(photo, crop, 200)
-    opaque = np.dstack([picture, np.full((200, 200), 255, np.uint8)])
-    back = put_back(photo, crop, opaque)
-    assert np.abs(back.astype(int) - photo).max() < 6
-    red = np.zeros((200, 200, 4), np.uint8)
-    red[..., 0], red[..., 3] = 255, 255
-    marked = put_back(photo, crop, red)
-    places = crop.from_photo(np.stack(np.meshgrid(np.arange(400) + 0.5, np.arange(300) + 0.5), -1))
-    inside = ((places > 0.02) & (places < 0.98)).all(-1)
-    outside = ((places < -0.02) | (places > 1.02)).any(-1)
-    assert (marked[inside] == [255, 0, 0]).all()
-    np.testing.assert_array_equal(marked[outside], photo[outside])

@@ -110,6 +110,20 @@ def test_no_picture_is_one_sentence(tmp_path, name, content, says):
     assert name in caught.value.message
 
 
+def test_a_tiff_of_an_odd_kind_is_one_sentence(tmp_path):
+    """Three floating-point channels: tags of TIFF 6.0 by hand, four bytes each, little-endian."""
+    tags = {256: 2, 257: 2, 258: 170, 259: 1, 262: 2, 273: 182, 277: 3, 278: 2, 279: 48, 284: 1, 339: 176}
+    entries = b"".join(
+        struct.pack("<HHII", tag, 3, 3, value) if tag in (258, 339) else struct.pack("<HHII", tag, 4, 1, value)
+        for tag, value in tags.items()
+    )
+    header = struct.pack("<2sHI", b"II", 42, 8) + struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    header = header.ljust(170, b"\0") + struct.pack("<3H", 32, 32, 32) + struct.pack("<3H", 3, 3, 3)
+    (tmp_path / "real.tif").write_bytes(header + np.full((2, 2, 3), 0.5, np.float32).tobytes())
+    with pytest.raises(InputError, match="is a TIFF of a kind that cannot be read"):
+        media.read_photo(tmp_path / "real.tif")
+
+
 def test_a_cut_picture_is_one_sentence(tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(tmp_path / "whole.jpg")
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
@@ -124,6 +138,16 @@ def test_a_clip_is_read_frame_by_frame(tmp_path):
     assert [frame.picture.shape for frame in frames] == [(32, 64, 3)] * 10
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(10) / 25, atol=1e-6)
     np.testing.assert_allclose([frame.picture.mean() for frame in frames], levels, atol=3)
+
+
+def test_times_rise_whatever_the_file_says():
+    """At 10 frames a second: it begins at 5, says nothing once, and goes back once."""
+    time, times = -0.1, []
+    for said in (5.0, 5.1, None, 5.35, 2.0, 5.6):
+        time = media._time_after(time, said, 5.0, 0.1)
+        times.append(time)
+    np.testing.assert_allclose(times, [0, 0.1, 0.2, 0.35, 0.45, 0.6])
+    assert media._time_after(-0.1, None, None, 0.1) == 0
 
 
 def test_a_clip_of_a_turned_phone_is_upright(tmp_path):
@@ -174,6 +198,10 @@ def test_of_a_cut_clip_the_beginning_is_read(tmp_path):
             frame = av.VideoFrame.from_ndarray(noise.integers(0, 255, (64, 64, 3), np.uint8), format="rgb24")
             film.mux(stream.encode(frame))
         film.mux(stream.encode(None))
+    with av.open(str(tmp_path / "whole.ts")) as film:
+        assert (film.streams.video[0].start_time or 0) > 0  # such streams do not begin at zero
+    times = [frame.time for frame in media.read_clip(tmp_path / "whole.ts")]
+    np.testing.assert_allclose(times, np.arange(50) / 25, atol=1e-4)
     data = (tmp_path / "whole.ts").read_bytes()
     (tmp_path / "cut.ts").write_bytes(data[: len(data) // 2])
     assert 10 < len(list(media.read_clip(tmp_path / "cut.ts"))) < 50
