@@ -272,8 +272,14 @@ def _person(tools: Tools, points: Array, evidence: list[Evidence | None], crops:
         return fit_face(tools.model, places, evidence=[evidence[index] for index in chosen])
 
     chosen = np.unique(np.linspace(0, len(points) - 1, _JOINT_FRAMES).round().astype(int)).tolist()
-    usable = [index for index in chosen if _try(lambda index=index: fit([index])) is not None]
-    return fit(usable or chosen[:1]).shape  # where none is usable, this raises and says why
+    alone = {index: found for index in chosen if (found := _try(lambda index=index: fit([index]))) is not None}
+    if not alone:
+        return fit(chosen[:1]).shape  # raises, and says why
+    together = _try(lambda: fit(list(alone)))
+    if together is not None:
+        return together.shape
+    # One of them shows somebody else, or half a face: who fits best speaks for the scene.
+    return min(alone.values(), key=lambda found: float(found.error[0])).shape
 
 
 def _try(fit: Callable[[], FaceFit]) -> FaceFit | None:

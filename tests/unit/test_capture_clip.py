@@ -153,6 +153,23 @@ def test_a_scene_in_which_no_frame_can_be_fitted_is_one_sentence(monkeypatch):
         clip._fit(**cast("Any", arguments))
 
 
+def test_one_frame_that_does_not_agree_does_not_end_a_scene(monkeypatch):
+    """Alone every frame can be fitted, all together they cannot: the one with the least error says who it is."""
+
+    def fit_face(_, points, **__):
+        if len(points) > 1:
+            raise InputError("No.")
+        error = abs(float(points[0, 0, 0]) - 0.02)
+        return SimpleNamespace(error=np.array([error]), shape=np.full(40, points[0, 0, 0]))
+
+    monkeypatch.setattr(clip, "fit_face", fit_face)
+    points = np.zeros((5, 478, 2)) + np.arange(5)[:, None, None]
+    crops = [Crop((50.0, 50.0), 100.0)] * 5
+    tools = cast("Tools", SimpleNamespace(model=None))
+    shape = clip._person(tools, points, [None] * 5, crops)
+    assert shape[0] == pytest.approx(0.02)
+
+
 def test_a_steady_motion_stays_what_it_is():
     """At uneven times too, and at the ends."""
     times = np.sort(np.random.default_rng(3).random(60)) * 2
