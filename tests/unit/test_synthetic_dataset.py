@@ -60,7 +60,7 @@ class Camera3000:
         for sight in sights:
             rgba = np.zeros((SIZE, SIZE, 4), np.uint8)
             rgba[..., :3] = (127 + 100 * sight.view.cam2world[:3, 0]).astype(np.uint8)
-            rgba[..., 3] = (255 * sight.alpha).astype(np.uint8)
+            rgba[..., 3] = 255 * (sight.ray_depth > 0)
             pictures.append(Picture(rgba, sight.ray_depth))
         return pictures
 

@@ -8,11 +8,17 @@ import pytest
 
 from neural_core.records import BACKGROUND, CLOTH, GLASSES, HAIR, HEAD_TO_MODEL, SKIN
 from tests.figures import BALL, ball, board, figure_of, tuft
-from training.synthetic.sight import SAMPLES, camera_rays, ribbons, see, simplified, strand_directions, visible
+from training.synthetic.sight import SAMPLES, Sight, camera_rays, ribbons, see, simplified, strand_directions, visible
 from training.synthetic.views import View, framed, intrinsics, orbit
 
 FRONT = framed(0.0, 0.0)
 SIZE = 64
+
+
+def covered(sight: Sight) -> np.ndarray:
+    """Share of each pixel's 3 x 3 samples that show something."""
+    side = len(sight.triangle) // 3
+    return (sight.triangle >= 0).reshape(side, 3, side, 3).mean((1, 3))
 
 
 def ray_ball(view, size):
@@ -40,7 +46,7 @@ def test_a_point_is_drawn_where_the_view_projects_it():
     view = framed(25.0, -8.0)
     place = np.array([0.03, -0.05, 0.06])
     sight = see(figure_of(ball(place, 0.004)), view, 128)
-    rows, columns = np.nonzero(sight.alpha > 0.5)
+    rows, columns = np.nonzero(covered(sight) > 0.5)
     u, v = view.project(place[None])[0]
     assert abs((columns.mean() + 0.5) / 128 - u) < 0.002
     assert abs((rows.mean() + 0.5) / 128 - v) < 0.002
@@ -51,7 +57,7 @@ def test_alpha_is_the_share_of_a_pixel_that_is_covered():
     width = 1 / FRONT.intrinsics[0, 0] * 2.7 / HEAD_TO_MODEL  # metres that the picture shows at depth 0
     edge = (40 + 1 / 3 + 0.01) / SIZE - 0.5
     sight = see(figure_of(board(-1.0, edge * width, -1.0, 1.0, 0.0)), FRONT, SIZE)
-    np.testing.assert_allclose(sight.alpha[:, 39:42], np.tile([1.0, 1 / 3, 0.0], (SIZE, 1)), atol=1e-6)
+    np.testing.assert_allclose(covered(sight)[:, 39:42], np.tile([1.0, 1 / 3, 0.0], (SIZE, 1)), atol=1e-6)
     assert (sight.regions[:, 39] == SKIN).all()
     assert (sight.regions[:, 40] == BACKGROUND).all()  # more than half of it shows nothing
 
@@ -65,7 +71,7 @@ def test_regions_by_majority_and_by_face():
         u, v = FRONT.project(np.array([point]))[0]
         assert found[int(v * SIZE), int(u * SIZE)] == expected
     assert found[0, 0] == BACKGROUND
-    assert ((found == BACKGROUND) == (sight.alpha < 0.5)).all()
+    assert ((found == BACKGROUND) == (covered(sight) < 0.5)).all()
 
 
 def test_what_is_in_front_of_a_point_hides_it():
@@ -151,6 +157,6 @@ def test_simplified_strands_stay_where_they_are():
 def test_nobody_there():
     sight = see(figure_of(), FRONT, 8)
     assert sight.triangle.shape == (8 * SAMPLES, 8 * SAMPLES)
-    assert (sight.alpha == 0).all()
+    assert (covered(sight) == 0).all()
     assert (sight.regions == BACKGROUND).all()
     assert (sight.ray_depth == 0).all()

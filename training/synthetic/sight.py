@@ -80,11 +80,6 @@ class Sight:
         return share.argmax(-1).astype(np.uint8)
 
     @property
-    def alpha(self) -> NDArray[np.float32]:
-        """[h, w] share of each pixel that the person covers, 0..1."""
-        return _cells(self.triangle >= 0).mean(-1, dtype=np.float32)
-
-    @property
     def ray_depth(self) -> NDArray[np.float32]:
         """[h, w] distance along the ray through the pixel's centre to the first surface, model units; 0: nothing."""
         return (self.depth * slant(self.view, self.depth.shape[0]))[SAMPLES // 2 :: SAMPLES, SAMPLES // 2 :: SAMPLES]
