@@ -151,7 +151,7 @@ def _row(tools: Tools, shot: Shot, fit: FaceFit, index: int, size: int) -> dict[
         "vertices": vertices,
         "detected": detected,
         "time": np.array(shot.time, np.float32),
-        "depth": seen.depth.astype(np.float16),
+        "depth": seen.depth.astype(np.float32),
         "alpha": alpha,
         "regions": regions,
         "background": inpaint_background(picture, alpha),

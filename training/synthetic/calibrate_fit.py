@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How FaceMesh sees the face model, and what pixels tell beside it: measured on rendered people.
 
-    python -m training.synthesize portraits --out DATA --people 220 --instants 4 --views 1 --max-yaw 45 --size 256
-           --variety wide --renderer raster --seed 7000
-    python -m training.synthetic.calibrate_fit DATA
+    python -m training.synthesize portraits --out CYCLES --people 250 --instants 2 --views 1 --max-yaw 30 --size 256
+           --variety wide --samples 10 --seed 2000000
+    python -m training.synthesize portraits --out RASTER --people 220 --instants 4 --views 1 --max-yaw 45 --size 256
+           --variety wide --renderer raster --seed 7000                                  # 127 people are enough
+    python -m training.synthetic.calibrate_fit CYCLES RASTER --people 150
 
 It writes ``assets/face/facemesh_anny_head.npz`` and ``facemesh_patches.npz`` (``calibrate_patches.py``).
 
