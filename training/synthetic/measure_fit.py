@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well does the face fit find what is known of rendered people?
 
-    python -m training.synthetic.measure_fit DATA [--limit 200] [--max-yaw 75] [--first 165] [--json FILE]
+    python -m training.synthetic.measure_fit DATA [--limit 200] [--max-yaw 75] [--first 150] [--together] [--json FILE]
 
-Every picture of a data set is looked at by itself, as a stranger's photo is: FaceMesh finds the landmarks, patches of
-the picture say more about eyes and mouth, the fit makes camera, identity, actions and gaze of both, and the record says
-what they should have been.
+Every picture of a data set is looked at by itself, as a stranger's photo is, unless ``--together``: FaceMesh finds the
+landmarks, patches of the picture say more about eyes and mouth, the fit makes camera, identity, actions and gaze of
+both, and the record says what they should have been.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated
 
@@ -160,23 +161,39 @@ class Accuracy:
     """Mean absolute error of every action."""
 
 
-def measure(data: Path, limit: int = 0, max_yaw: float = 75.0, first: int = 0) -> Accuracy:
-    """Fit every picture of a data set by itself and compare with its record."""
+def measure(data: Path, limit: int = 0, max_yaw: float = 75.0, first: int = 0, together: bool = False) -> Accuracy:
+    """Fit the pictures of a data set and compare with their records.
+
+    Args:
+        data: A data set with records.
+        limit: Pictures at most; 0 takes all.
+        max_yaw: Degrees to the side that the face is turned at most.
+        first: Number of the person to begin with.
+        together: All pictures of a person have one identity, as in a clip; else every picture is a stranger's.
+    """
     model = load_anny_head()
+    looks = list(look(data, limit, max_yaw, first))
+    found = [seen for seen in looks if seen.points is not None]
     pairs: list[tuple[Seen, FaceFit]] = []
-    pictures = found = 0
-    for seen in look(data, limit, max_yaw, first):
-        pictures += 1
-        if seen.points is None:
-            continue
-        found += 1
+    for _, group in groupby(enumerate(found), lambda entry: entry[1].record.images if together else entry[0]):
+        same = [seen for _, seen in group]
+        points = np.stack([seen.points for seen in same if seen.points is not None])
         try:
-            pairs.append((seen, fit_face(model, seen.points[None], focal=seen.focal, evidence=[pixels_say(seen)])))
+            fit = fit_face(model, points, focal=same[0].focal, evidence=[pixels_say(seen) for seen in same])
         except InputError:
             continue
+        pairs += [(seen, _frame(fit, number)) for number, seen in enumerate(same)]
     if not pairs:
         raise InputError(f"No face in {data} could be fitted.", "Give a folder that training.synthesize made.")
-    return _compare(pairs, pictures, found)
+    return _compare(pairs, len(looks), len(found))
+
+
+def _frame(fit: FaceFit, number: int) -> FaceFit:
+    """One picture's part of a fit."""
+    shared = ("shape", "notes")
+    return replace(
+        fit, **{f.name: getattr(fit, f.name)[number : number + 1] for f in fields(fit) if f.name not in shared}
+    )
 
 
 def pixels_say(seen: Seen, patches: Patches | None = None) -> Evidence | None:
@@ -278,6 +295,8 @@ class Options:
     """Leaves out faces that are turned further."""
     first: int = 0
     """Number of the person to begin with: earlier ones may have served for the calibration."""
+    together: bool = False
+    """Give all pictures of a person one identity, as in a clip."""
     json: Path | None = None
     """Also write the numbers to this file."""
 
@@ -285,7 +304,7 @@ class Options:
 def main() -> int:
     """Command line."""
     options = tyro.cli(Options, prog="training.synthetic.measure_fit")
-    accuracy = measure(options.data, options.limit, options.max_yaw, options.first)
+    accuracy = measure(options.data, options.limit, options.max_yaw, options.first, options.together)
     show(accuracy, Console())
     if options.json is not None:
         options.json.write_text(json.dumps(asdict(accuracy), indent=2) + "\n")
