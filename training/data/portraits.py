@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from neural_core import media
 from neural_core.errors import InputError
 from neural_core.records import Record
 
@@ -111,6 +110,8 @@ def _read(path: Path, told_by_code: bool) -> _Person:
         raise ValueError("not a resting face: the code does not say everything")
     if told_by_code and record.source.get("variety") == "wide":
         raise ValueError("light, hair style and clothes that the code does not say")
+    from neural_core import media  # here, so that a recipe can be looked at where imageio is missing
+
     pictures = [media.read_picture(path.parent.parent / name) for name in record.images]
     rgba = np.stack([np.dstack([p[..., :3], alpha]) for p, alpha in zip(pictures, record.alpha, strict=True)])
     return _Person(record.z, record.cameras, rgba, record.depth.astype(np.float16))
