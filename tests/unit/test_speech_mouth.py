@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mouth that says phonemes: blending in closed form, contacts that are made, lips that shut on the mesh."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from neural_core.human.arkit import ACTIONS
 from neural_core.human.landmarks import first_hits
 from training.synthetic.speech import clip, corpus, espeak
 from training.synthetic.speech.coarticulation import blended_goals, contact_curve, lip_contacts, mouth
-from training.synthetic.speech.measure import Sample, frames_of, plan_of, summary, table
+from training.synthetic.speech.measure import Measure, Sample, frames_of, person, plan_of, summary, table
 from training.synthetic.speech.phonemes import PAUSE, VOWELS, Phoneme
 from training.synthetic.speech.visemes import ARTICULATORS, BY_SYMBOL, CLOSING, LIP_TO_TEETH, VISEMES
 from training.synthetic.teeth import teeth
@@ -138,9 +140,9 @@ def model():
     return load_anny_head()
 
 
-def opening(model, actions: np.ndarray) -> float:
+def opening(model, shape: np.ndarray, actions: np.ndarray) -> float:
     """How much of the inside of the mouth is seen from the front, millimetres: rays, 0.2 mm apart, in three columns."""
-    vertices = model.vertices(None, actions)
+    vertices = model.vertices(shape, actions)
     landmarks = model.landmarks(vertices, "478")
     inside = model.parts["mouth"] | model.parts["tongue"]
     eye = np.array([0.0, landmarks[UPPER_LIP, 1], 1.35])
@@ -155,16 +157,20 @@ def opening(model, actions: np.ndarray) -> float:
 
 
 @needs_espeak
-@pytest.mark.parametrize("number", [0, 7])
-def test_lips_shut_on_the_mesh_at_every_p_b_m(model, number):
-    """No ray from the front gets between the lips at a closure; in vowels rays do."""
+@pytest.mark.parametrize(("number", "people"), [(0, "mean"), (7, "mean"), (3, "ten"), (4, "ten")])
+def test_lips_shut_on_the_mesh_at_every_p_b_m(model, number, people):
+    """No ray from the front gets between the lips at a closure; in vowels rays do.
+
+    Persons 3 and 4 of the ten are those whose shut lips FaceMesh takes for a little open.
+    """
+    shape = person(Measure(Path(), people=people), number)[:40]
     performance = clip.perform(plan_of(number))
     wanted = list(frames_of(performance.phonemes, performance.curves))
     closures = {frame for symbol, frame in wanted if symbol in "pbm"}
     vowels = sorted({frame for symbol, frame in wanted if symbol in "aɑɛɐæ"})[:6]
     assert len(closures) >= 4
-    assert max(opening(model, performance.curves.actions[frame]) for frame in closures) == 0.0
-    assert np.median([opening(model, performance.curves.actions[frame]) for frame in vowels]) > 4.0
+    assert max(opening(model, shape, performance.curves.actions[frame]) for frame in closures) == 0.0
+    assert np.median([opening(model, shape, performance.curves.actions[frame]) for frame in vowels]) > 4.0
 
 
 @needs_espeak
@@ -191,7 +197,7 @@ def test_curves_of_many_clips_are_sound():
         assert actions.min() >= 0.0
         assert actions.max() <= 1.0
         assert (value(actions, "mouthClose") <= value(actions, "jawOpen") + 1e-12).all()
-        slow = actions[:, [ACTIONS.index(name) for name in ("mouthPucker", "browInnerUp", "eyeLookUpLeft")]]
+        slow = actions[:, [ACTIONS.index(name) for name in ("mouthStretchLeft", "browInnerUp", "eyeLookUpLeft")]]
         # A flicker is a value above or below both of its neighbours by much.
         assert (
             np.minimum(np.abs(np.diff(slow, axis=0)[1:]), np.abs(np.diff(slow, axis=0)[:-1]))[

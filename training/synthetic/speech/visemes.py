@@ -113,11 +113,16 @@ def viseme_of(symbol: str) -> Viseme:
     return BY_SYMBOL.get(symbol, BY_SYMBOL["h"])
 
 
-CLOSING: Mapping[str, float] = {"mouthPress": 0.2, "mouthShrugLower": 0.4, "mouthPucker": 0.15}
+CLOSING: Mapping[str, float] = {
+    "mouthPress": 0.2,
+    "mouthShrugLower": 0.4,
+    "mouthPucker": 0.3,
+    "mouthRollUpper": 0.2,
+}
 """What closed lips do beyond meeting: they press on each other, so that their middle line is a line.
 
-Chosen among eight such sets on fourteen people, none of those of ``measure.py``. Lips that roll in as well look no more
-closed, and FaceMesh takes what is left of their red for an open mouth.
+Chosen among twenty such sets on 32 people, none of those of ``measure.py``: with it FaceMesh finds the lips of 30 of
+them shut, while of lips that only meet, or roll in on both sides, it takes many for a little open.
 """
 
 LIP_TO_TEETH: Mapping[str, float] = {"mouthRollLower": 0.4, "mouthUpperUp": 0.25}
