@@ -131,7 +131,7 @@ class Sitter:
     torso: Torso
     surfaces: tuple[_Surface, ...]
     parts: tuple[RestPart, ...]
-    eyes: tuple[tuple[RestPart, ...], tuple[RestPart, ...]]
+    eyes: tuple[tuple[RestPart, ...], ...]
     """Parts of the left and of the right eyeball."""
     fibres: tuple[RestFibres, ...]
 
