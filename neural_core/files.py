@@ -5,11 +5,21 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
+from zipfile import BadZipFile
 
 from .errors import PortraitError
+
+ARCHIVE_DAMAGE = (
+    *(OSError, EOFError, BadZipFile, zlib.error, struct.error, MemoryError, NotImplementedError, RuntimeError),
+    *(ValueError, KeyError, TypeError, AttributeError, SyntaxError, TokenError),  # the last two: a header's
+)
+"""What reading an ``.npz`` file raises that was cut, has other bits, or holds something else."""
 
 
 @contextmanager

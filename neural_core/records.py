@@ -13,22 +13,18 @@ from __future__ import annotations
 
 import io
 import json
-import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from .errors import InputError
-from .files import make_folder, write_bytes
+from .files import ARCHIVE_DAMAGE, make_folder, write_bytes
 
 FORMAT = "portrait-record/1"
 HEAD_TO_MODEL = 2.0
@@ -53,13 +49,6 @@ JOINTS = (
 )
 """Joints whose rotations a record keeps; the first six are the face model's."""
 JOINT_PARENTS = (-1, 0, 1, 2, 2, 2, 0, 0, 6, 7)
-
-
-_DAMAGE = (
-    *(OSError, EOFError, BadZipFile, zlib.error, struct.error, MemoryError, NotImplementedError, RuntimeError),
-    *(ValueError, KeyError, TypeError, AttributeError, SyntaxError, TokenError),  # the last two: a header's
-)
-"""What reading a file raises that was cut, has other bits, or holds something else."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +161,7 @@ def _opened(path: Path) -> Iterator[tuple[NpzFile, dict[str, Any]]]:
             if source.pop("format") != FORMAT:
                 raise ValueError("another format")
             yield file, source
-    except _DAMAGE as error:
+    except ARCHIVE_DAMAGE as error:
         raise InputError(f"{path} is no portrait record ({error}).", "Make it again.") from error
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..files import ARCHIVE_DAMAGE
 from ..human.arkit import mirrored
 from ..human.model import FaceModel
 
@@ -89,9 +90,9 @@ class Calibration:
     def load(cls, path: Path) -> Calibration:
         """Read a calibration. Raises InputError if the file is damaged or something else."""
         try:
-            with np.load(path) as file:
+            with path.open("rb") as opened, np.load(opened) as file:
                 return cls(**{name: file[name].astype(np.float64) / _UNIT for name in cls.__dataclass_fields__})
-        except (OSError, ValueError, KeyError) as error:
+        except ARCHIVE_DAMAGE as error:
             raise InputError(f"{path} is no calibration of landmarks ({error}).", "Install again.") from error
 
 

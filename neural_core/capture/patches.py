@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from ..errors import InputError
+from ..files import ARCHIVE_DAMAGE
 from ..human.arkit import ACTIONS
 from ..human.landmarks import LEFT_EYE_CORNERS, RIGHT_EYE_CORNERS
 
@@ -159,13 +160,13 @@ class Patches:
     def load(cls, path: Path) -> Patches:
         """Read readers. Raises InputError if the file is damaged or something else."""
         try:
-            with np.load(path) as file:
+            with path.open("rb") as opened, np.load(opened) as file:
                 eye, mouth = (
                     Reader(**{n: file[f"{part}_{n}"].astype(np.float64) for n in Reader.__dataclass_fields__})
                     for part in ("eye", "mouth")
                 )
                 return cls(eye, mouth)
-        except (OSError, ValueError, KeyError) as error:
+        except ARCHIVE_DAMAGE as error:
             raise InputError(f"{path} is no calibration of patches ({error}).", "Install again.") from error
 
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, PortraitError
-from ..files import replacing
+from ..files import ARCHIVE_DAMAGE, replacing
 from .inert_pickle import NUMERIC, InertUnpickler, class_name, evaluate
 
 FORMAT = "model-arrays/1"
@@ -105,7 +103,7 @@ def _read_npz(name: str, data: bytes) -> ModelFile:
                     texts[key] = str(value)
                 else:
                     arrays[key] = _numeric(value, key, name)
-    except (ValueError, OSError, KeyError, EOFError, AttributeError, zlib.error, zipfile.BadZipFile) as error:
+    except ARCHIVE_DAMAGE as error:
         if "allow_pickle" in str(error):
             raise InputError(f'"{name}" holds objects instead of numbers.', "Object arrays are never read.") from error
         raise InputError(f'"{name}" is damaged or no .npz file.') from error

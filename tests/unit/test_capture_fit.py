@@ -12,6 +12,7 @@ from neural_core.capture.bounded import minimise
 from neural_core.capture.fit import fit_face, gaze, view_angles
 from neural_core.capture.landmark_problem import Frame, Problem, tukey
 from neural_core.capture.measured import Calibration, landmark_model
+from neural_core.capture.patches import Patches
 from neural_core.errors import InputError
 from neural_core.human.anny import load_anny_head
 from neural_core.human.arkit import ACTIONS
@@ -243,3 +244,12 @@ def test_what_cannot_be_fitted_is_said(model, exact):
         fit_face(model, np.full((1, 478, 2), np.nan))
     with pytest.raises(InputError, match="no MediaPipe landmarks"):
         landmark_model(replace(model, landmarks_478=None))
+
+
+@pytest.mark.parametrize("reader", [Calibration, Patches])
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut off", b"no archive at all"])
+def test_a_damaged_calibration_is_one_sentence(reader, damage: bytes, tmp_path) -> None:
+    file = tmp_path / "damaged.npz"
+    file.write_bytes(damage)
+    with pytest.raises(InputError, match="is no calibration"):
+        reader.load(file)
