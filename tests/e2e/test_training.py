@@ -68,7 +68,7 @@ def folder(tmp_path_factory):
 
 def train(folder: Path, run: str, steps: int, *more: str) -> int:
     return main([
-        "eg3d", "--config", str(folder / "tiny.toml"), "--run", str(folder / run), "--data.path", str(folder / "data"),
+        "eg3d-warm-start", "--config", str(folder / "tiny.toml"), "--run", str(folder / run), "--data.path", str(folder / "data"),
         "--run.steps", str(steps), "--device", "cpu", *more,
     ])  # fmt: skip
 
@@ -122,8 +122,8 @@ def test_a_resumed_run_continues_exactly(folder):
     ("arguments", "code", "words"),
     [
         (["nextcube"], 2, "no recipe 'nextcube'"),
-        (["eg3d", "--config", "missing.toml"], 2, "Cannot read the configuration"),
-        (["eg3d", "--data.path", "nowhere", "--run", "RUN"], 2, "face code"),
+        (["eg3d-warm-start", "--config", "missing.toml"], 2, "Cannot read the configuration"),
+        (["eg3d-warm-start", "--data.path", "nowhere", "--run", "RUN"], 2, "face code"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(arguments, code, words, capsys, tmp_path):
@@ -141,7 +141,7 @@ def test_a_second_run_in_the_same_folder_needs_resume(folder, capsys):
 
 
 def test_gradients_that_stay_broken_stop_the_run(folder, capsys, monkeypatch):
-    from training.recipes.eg3d import WarmStart
+    from training.recipes.eg3d_warm_start import WarmStart
 
     broken = WarmStart.losses
     monkeypatch.setattr(
