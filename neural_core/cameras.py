@@ -58,6 +58,19 @@ class Camera:
         cam2world[:, :3, 3] = cam2world[:, :3, 3] * scale + cam2world.new_tensor(translation)
         return Camera(cam2world, self.intrinsics)
 
+    def mirrored(self) -> Camera:
+        """Return the cameras that see the world, mirrored left to right (x' = -x), as the mirror image of the picture.
+
+        With M = diag(-1, 1, 1) the axes R become M R M, which is a rotation again, and the position M t; in the picture
+        u becomes 1 - u, so the centre becomes 1 - cx and the skew changes its sign.
+        """
+        cam2world, intrinsics = self.cam2world.clone(), self.intrinsics.clone()
+        cam2world[:, 0, 1:] *= -1
+        cam2world[:, 1:3, 0] *= -1
+        intrinsics[:, 0, 1] *= -1
+        intrinsics[:, 0, 2] = 1 - intrinsics[:, 0, 2]
+        return Camera(cam2world, intrinsics)
+
     def to(self, target: torch.device | torch.dtype | str) -> Camera:
         """Return the cameras on another device, or in another precision."""
         return Camera(self.cam2world.to(target), self.intrinsics.to(target))

@@ -22,7 +22,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from . import __version__
 from .errors import InputError
-from .files import write_bytes
+from .files import ARCHIVE_DAMAGE, write_bytes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,6 +32,10 @@ Picture = NDArray[np.uint8]
 
 _CLIPS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".mpeg")
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif")
+
+_MORE_BITS = ("I", "F")
+_TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
+"""What Pillow calls pictures of more than 8 bits, and those with an alpha channel."""
 
 _TIFF = (b"II*\0", b"MM\0*")  # how they begin
 
@@ -78,14 +82,35 @@ def read_picture(path: Path) -> Picture:
         InputError: if the file is missing or holds no picture.
     """
     try:
-        picture = iio.imread(path, plugin="pillow")
-    except (OSError, ValueError, SyntaxError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise InputError(f'Cannot read "{path}" as a picture.', "PNG and JPEG files work.") from error
-    if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
-        raise InputError(f'"{path}" is no 8-bit still picture.', "Save it as an 8-bit PNG.")
-    if picture.ndim == 2:
-        picture = np.repeat(picture[:, :, None], 3, axis=2)
-    return picture
+    return decode_picture(data, str(path))
+
+
+def decode_picture(data: bytes, name: str) -> Picture:
+    """Return the picture in a file's bytes, [h, w, 3] or, if any of it can be transparent, [h, w, 4].
+
+    The numbers are those of the file: neither its orientation nor its colour profile is applied.
+
+    Args:
+        data: a PNG, JPEG or any other format that Pillow knows.
+        name: what the error calls it.
+
+    Raises:
+        InputError: the bytes are damaged or no 8-bit still picture.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as image:
+            warnings.simplefilter("ignore")  # of many pixels and of odd metadata; what is wrong raises
+            if image.mode in _MORE_BITS or image.mode.startswith("I;16") or getattr(image, "n_frames", 1) > 1:
+                raise InputError(f'"{name}" is no 8-bit still picture.', "Save it as an 8-bit PNG.")
+            transparent = image.mode in _TRANSPARENT or "transparency" in image.info
+            return np.array(image.convert("RGBA" if transparent else "RGB"))
+    except (*ARCHIVE_DAMAGE, Image.DecompressionBombError) as error:
+        raise InputError(f'Cannot read "{name}" as a picture.', "PNG and JPEG files work.") from error
 
 
 def read_photo(path: Path) -> Picture:
@@ -209,12 +234,12 @@ def _eight_bit_rgb(image: Image.Image) -> Picture:
     """Return any still picture as [h, w, 3] sRGB."""
     from PIL import Image
 
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if image.mode in _MORE_BITS or image.mode.startswith("I;16"):
         levels = np.asarray(image, np.float64)
         # Integers come from files with 16 bits; floating point has white at 1.
         grey = np.rint(np.clip(levels * (255 if image.mode == "F" else 1 / 257), 0, 255)).astype(np.uint8)
         return np.repeat(grey[:, :, None], 3, axis=2)
-    transparent = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+    transparent = image.mode in _TRANSPARENT or "transparency" in image.info
     image = _in_srgb(image)
     if not transparent:
         return np.asarray(image.convert("RGB"))
