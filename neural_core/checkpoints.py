@@ -221,6 +221,15 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
 
 def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Any], name: str) -> None:
     """Raise ModelError naming the differences, unless `found` has exactly the expected names and shapes."""
+    if problems := differences(expected, found):
+        raise ModelError(
+            f'"{name}" does not fit the network of its config: it {problems}.',
+            "The file was changed or made by another version: export or convert it again.",
+        )
+
+
+def differences(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, Any]) -> str:
+    """Return in words how tensors differ from the expected names and shapes ("lacks a; has unknown b"); "" if not."""
     problems: list[str] = []
     if missing := sorted(set(expected) - set(found)):
         problems.append(f"lacks {_some(missing)}")
@@ -229,12 +238,8 @@ def check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, An
     for key in sorted(set(expected) & set(found)):
         if tuple(found[key].shape) != tuple(expected[key]):
             problems.append(f"has {key} of shape {list(found[key].shape)}, expected {list(expected[key])}")
-    if problems:
-        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
-        raise ModelError(
-            f'"{name}" does not fit the network of its config: it {"; ".join(problems[:4])}{more}.',
-            "The file was changed or made by another version: export or convert it again.",
-        )
+    more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+    return "; ".join(problems[:4]) + more
 
 
 def parse_json_object(text: str, key: str, name: str) -> dict[str, Any]:
