@@ -1,86 +1,167 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m training.evaluate --model NAME --data DIR --metrics psnr,depth,faces,diversity --out DIR`.
+"""`python -m training.evaluate --model NAME|--run DIR --data DIR [--train-data DIR] [--metrics a,b,c] --out DIR`.
 
-Measures exported weights against people with exact truth and against a face detector that we did not train. Writes
-metrics.json, a table and pictures to look at. Exit codes: 0 done, 1 failed, 2 wrong usage.
+Measures exported weights; `--list` says with what. Writes metrics.json, a table and pictures of the worst cases. Under
+`torchrun` the items are split among the processes, which gives the same figures. Exit codes: 0 done, 1 failed, 2 wrong
+usage.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from neural_core.errors import PortraitError, UsageError
 
-METRICS = {
-    "psnr": "PSNR on held-out people at views that training never saw, and of the mean person there",
-    "depth": "median depth error on the same pictures, as a share of the head's depth",
-    "faces": "FaceMesh on frontal seeds: faces found, and distance of its landmarks from the rig's",
-    "diversity": "median pairwise L1 between portraits, against that between training people",
-}
+from .metrics.registry import METRICS, Metric
+
+if TYPE_CHECKING:
+    from .metrics.protocol import Judge, Setting
+    from .metrics.report import Report
+    from .metrics.sharding import Share
+    from .metrics.sources import Source
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
     try:
-        return _main(_parser().parse_args(argv))
+        return _main(_parser().parse_args(arguments), arguments)
     except PortraitError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    meanings = "; ".join(f"{name}: {meaning}" for name, meaning in METRICS.items())
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=meanings)
-    parser.add_argument("--model", required=True, help="name of installed weights, or a .safetensors file")
-    parser.add_argument("--data", type=Path, help="held-out people (psnr, depth)")
-    parser.add_argument("--train-data", type=Path, help="training people (diversity)")
-    parser.add_argument("--metrics", default=",".join(METRICS), help=f"of {','.join(METRICS)}")
-    parser.add_argument("--seeds", type=int, default=100, help="portraits looked at by faces and diversity")
-    parser.add_argument("--truncation", type=float, default=0.7)
-    parser.add_argument("--size", type=int, default=128, help="pixels of the portraits of faces and diversity")
+    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description="Take the papers' figures.")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--model", help="name of installed weights, or a .safetensors file")
+    which.add_argument("--run", type=Path, help="run folder of training.train: its exported weights")
+    which.add_argument("--list", action="store_true", help="say what every metric means and needs, and stop")
+    parser.add_argument("--data", type=Path, help="held-out people")
+    parser.add_argument("--train-data", type=Path, help="training people")
+    parser.add_argument("--metrics", default="all", help="names with commas between; all: what can be taken here")
+    parser.add_argument("--seeds", type=int, default=100, help="portraits that are looked at")
+    parser.add_argument("--yaw", default="0,30", help="degrees at which portraits are looked at; the first is 0")
+    parser.add_argument("--truncation", type=float, default=0.7, help="of the portraits")
+    parser.add_argument("--compare-size", type=int, default=128, help="pixels at which pictures are compared")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON at the end")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, help="folder for metrics.json and pictures")
     return parser
 
 
-def _main(flags: argparse.Namespace) -> int:
-    wanted = flags.metrics.split(",")
-    for name in wanted:
-        if name not in METRICS:
-            raise UsageError(f"There is no metric {name!r}.", f"Choose from: {', '.join(METRICS)}.")
-    for name, folder, option in [("psnr", flags.data, "--data"), ("depth", flags.data, "--data"),
-                                 ("diversity", flags.train_data, "--train-data")]:  # fmt: skip
-        if name in wanted and folder is None:
-            raise UsageError(f"The metric {name!r} needs people to compare with.", f"Give {option} DIR.")
+def _main(flags: argparse.Namespace, arguments: list[str]) -> int:
+    if flags.list:
+        print("\n".join(_described(metric) for metric in METRICS.values()))
+        return 0
+    wanted, all_of_them = _wanted(flags.metrics)
+    yaws = _yaws(flags.yaw)
+    if flags.out is None:
+        raise UsageError("There is no folder for the figures.", "Give --out DIR.")
+    if flags.seeds < 2 or flags.compare_size < 8:
+        raise UsageError("The figures need at least two seeds, and pictures of at least 8 pixels.")
 
     from neural_core import devices, models, systems
-    from neural_core.systems.eg3d.system import EG3D
 
-    from .metrics import protocol
+    from .metrics.protocol import Setting
+    from .metrics.report import Report
+    from .metrics.sharding import share_of_torchrun
+    from .metrics.subject import Subject
 
-    system = systems.load(models.find(flags.model).path, devices.choose(flags.device))
-    if not isinstance(system, EG3D):
-        raise UsageError(f'"{flags.model}" is no EG3D model, and the figures are only defined for those so far.')
-    flags.out.mkdir(parents=True, exist_ok=True)
-    figures: dict[str, float] = {}
-    if {"psnr", "depth"} & set(wanted):
-        figures |= protocol.held_out(system, flags.data, flags.out)
-    if {"faces", "diversity"} & set(wanted):
-        portraits = protocol.portraits(system, flags.seeds, flags.truncation, flags.size, flags.out)
-        if "faces" in wanted:
-            figures |= protocol.faces(portraits)
-        if "diversity" in wanted:
-            figures |= protocol.diversity(portraits, flags.train_data)
-    for name, value in figures.items():
-        print(f"{name:44} {value:10.4f}")
-    (flags.out / "metrics.json").write_text(json.dumps(figures, indent=1))
-    if flags.json:
-        print(json.dumps(figures))
+    path = models.find(flags.model).path if flags.model else models.find(str(flags.run / "model.safetensors")).path
+    subject = Subject(systems.load(path, devices.choose(flags.device)), flags.compare_size)
+    setting = Setting(subject, flags.data, flags.train_data, flags.seeds, yaws, flags.truncation)
+    about = {
+        "model": path.stem, "sha256": subject.system.checkpoint_hash,
+        "command": shlex.join(["python", "-m", "training.evaluate", *arguments]), "compare_size": subject.pixels,
+        "rendered_size": subject.size, "seeds": flags.seeds, "truncation": flags.truncation, "yaws": yaws,
+    }  # fmt: skip
+    with share_of_torchrun() as share:
+        report = Report(about)
+        judges = _judges(wanted, setting, report if all_of_them else None)
+        if share.leads:
+            flags.out.mkdir(parents=True, exist_ok=True)
+        for name in ("held-out", "seeds"):
+            of_source = {metric.name: judge for metric, judge in judges if metric.source == name}
+            if of_source:
+                _take(_source(name, setting), of_source, share, report)
+        if share.leads:
+            report.write(flags.out)
+            print(report.table())
+            if flags.json:
+                print(json.dumps(report.values()))
     return 0
+
+
+def _wanted(text: str) -> tuple[list[Metric], bool]:
+    """Return the metrics of `--metrics`, and whether all were asked for."""
+    if text == "all":
+        return list(METRICS.values()), True
+    for name in (names := text.split(",")):
+        if name not in METRICS:
+            raise UsageError(f"There is no metric {name!r}.", f"Choose from: all, {', '.join(METRICS)}.")
+    return [METRICS[name] for name in names], False
+
+
+def _yaws(text: str) -> tuple[float, ...]:
+    try:
+        yaws = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{text!r} is no list of angles.", "Give degrees: --yaw 0,30.") from None
+    if yaws[0] != 0:
+        raise UsageError("The first yaw must be 0: some figures are defined for the view from the front.")
+    return yaws
+
+
+def _judges(wanted: list[Metric], setting: Setting, lenient: Report | None) -> list[tuple[Metric, Judge]]:
+    """Return the metrics' judges; with a report to say it in, those that lack something are left out."""
+    judges = []
+    for metric in wanted:
+        try:
+            if metric.source == "held-out":
+                setting.folder("data", metric.name)
+            judges.append((metric, metric.begin(setting)))
+        except PortraitError as error:
+            if lenient is None:
+                raise
+            lenient.left_out[metric.name] = str(error)
+    return judges
+
+
+def _source(name: str, setting: Setting) -> Source:
+    from .metrics.sources import HeldOut, Seeds
+
+    if name == "held-out":
+        assert setting.data is not None
+        return HeldOut(setting.subject, setting.data)
+    return Seeds(setting.subject, setting.seeds, setting.truncation, setting.yaws)
+
+
+def _take(source: Source, judges: dict[str, Judge], share: Share, report: Report) -> None:
+    """Measure a source's items, and let the first process's report know."""
+    from .metrics.sharding import measure
+
+    kept = measure(source, judges, share)
+    if kept is None:
+        return
+    report.skipped |= {f"{source.what} {index}": why for index, why in sorted(kept.left_out.items())}
+    for name, judge in judges.items():
+        measured = kept.of(name)
+        if measured:
+            report.figures[name] = judge.figures(measured)
+            report.worst[name] = kept.worst[name]
+        else:
+            report.left_out[name] = "nothing could be measured"
+
+
+def _described(metric: Metric) -> str:
+    network = f" Needs {metric.network}." if metric.network else ""
+    return f"{metric.name}: {metric.definition} ({metric.paper}).{network}"
 
 
 if __name__ == "__main__":

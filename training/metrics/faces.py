@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from neural_core.capture._quiet import quiet
 from neural_core.capture.detect import available, face_landmarks
 from neural_core.errors import UsageError
 
@@ -13,6 +14,12 @@ STABLE_POINTS = (33, 133, 362, 263, 4, 2, 98, 327, 61, 291, 0, 17, 152, 70, 300)
 chin, outer brows. Chosen by anatomy, before any portrait was looked at."""
 
 LEFT_EYE, RIGHT_EYE = (362, 263), (33, 133)
+
+
+def check_available() -> None:
+    """Raise UsageError if mediapipe is not installed."""
+    if not available():
+        raise UsageError("FaceMesh needs mediapipe.", "Install it: pip install 'neural-portrait[capture]'.")
 
 
 def detect(pictures: np.ndarray) -> list[np.ndarray | None]:
@@ -24,10 +31,11 @@ def detect(pictures: np.ndarray) -> list[np.ndarray | None]:
     Raises:
         UsageError: mediapipe is not installed.
     """
-    if not available():
-        raise UsageError("The metric 'faces' needs mediapipe.", "Install it: pip install 'neural-portrait[capture]'.")
+    check_available()
     height, width = pictures.shape[1:3]
-    return [None if points is None else points * [width, height] for points in face_landmarks(pictures)]
+    with quiet():
+        found = face_landmarks(pictures)
+    return [None if points is None else points * [width, height] for points in found]
 
 
 def landmark_distance(found: np.ndarray, expected: np.ndarray) -> float:

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model that is judged, and how its pictures are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from neural_core.cameras import Camera, eg3d_cam2world, intrinsics_from_focal
+from neural_core.errors import UsageError
+from neural_core.systems.common import Field, Portrait, System
+from neural_core.systems.eg3d.system import EG3D
+
+from .pictures import over_grey
+from .views import SOLID, Views
+
+
+@dataclass(frozen=True)
+class Shown:
+    """n pictures of one person. Head space, CPU."""
+
+    views: Views
+    """The pictures as large as the model makes them, over mid grey, and the depth of the volume rendering."""
+    compared: Float[Tensor, "n 3 s s"]
+    """The pictures, averaged down to the size at which they are compared."""
+
+
+class Subject:
+    """A model, asked for pictures of people and of seeds."""
+
+    def __init__(self, system: System, pixels: int) -> None:
+        """Take the model.
+
+        Args:
+            system: with its weights.
+            pixels: width and height at which pictures are compared.
+
+        Raises:
+            UsageError: the system is one whose people cannot be asked for by code and seed.
+        """
+        if not isinstance(system, EG3D):
+            raise UsageError(f'"{system.info.name}" is no EG3D model, and figures are only defined for those so far.')
+        self.system, self.pixels = system, pixels
+        own = system.info.image_size
+        self.size = own if own % pixels == 0 else pixels
+        """Width and height of the pictures that are rendered: the model's own where they can be averaged down."""
+
+    @property
+    def code_size(self) -> int:
+        """Return the numbers in a person's code; 0 if the model knows no codes of people."""
+        return self.system.config.z_dim if self.system.info.knows_shape else 0
+
+    def of_code(self, code: Float[Tensor, " z"]) -> Field:
+        """Return the person of a code."""
+        return self.system.pose(self.system.portrait_of(code[None].to(self.system.device)))
+
+    def of_seed(self, seed: int, truncation: float) -> tuple[Portrait, Field]:
+        """Return the person of a seed."""
+        portrait = self.system.create(seed, truncation)
+        return portrait, self.system.pose(portrait)
+
+    def in_head_space(self, labels: Float[Tensor, "n 25"]) -> Camera:
+        """Return the cameras of a data set's labels."""
+        return self.system.to_head_space(Camera.from_label(labels))
+
+    def around(self, yaws: Sequence[float]) -> Camera:
+        """Return cameras at some yaws (degrees; positive sees more of the subject's left), else the frontal camera."""
+        config = self.system.config
+        yaw = torch.deg2rad(torch.tensor(yaws))
+        cam2world = eg3d_cam2world(yaw, torch.zeros_like(yaw), config.camera_radius, config.camera_pivot)
+        intrinsics = intrinsics_from_focal(config.camera_focal).repeat(len(yaw), 1, 1)
+        return self.system.to_head_space(Camera(cam2world, intrinsics))
+
+    @property
+    def metres(self) -> float:
+        """Return how long a model unit is."""
+        return 1 / self.system.config.head_to_model.scale
+
+    @torch.inference_mode()
+    def see(self, person: Field, camera: Camera) -> Shown:
+        """Return what cameras see, on the CPU; one after the other, so that each picture is the same in any company."""
+        pictures, depths, solid = [], [], []
+        for index in range(len(camera)):
+            one = Camera(camera.cam2world[index : index + 1], camera.intrinsics[index : index + 1])
+            seen = person.render(one.to(self.system.device), self.size)
+            opacity = F.interpolate(seen.opacity, seen.image.shape[-2:], mode="bilinear", align_corners=False)
+            pictures.append(over_grey((seen.image + 1) / 2, opacity).clamp(0, 1).float().cpu())
+            depths.append(seen.depth[:, 0].nan_to_num(0.0).float().cpu())
+            solid.append((F.adaptive_avg_pool2d(seen.opacity, seen.depth.shape[-2:]) >= SOLID)[:, 0].cpu())
+        picture = torch.cat(pictures)
+        views = Views(camera.to("cpu"), torch.cat(depths), torch.cat(solid), picture)
+        return Shown(views, F.adaptive_avg_pool2d(picture, self.pixels))
