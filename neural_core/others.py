@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks that the user brings: which there are, where they are looked for, and reading them without running them.
 
-Recognition, perception and synchronisation are judged by other people's networks. Most of those weights may not be passed
-on, so none are in this repository: the user puts the published file into `folder()`. From a file only tensors are taken,
-by safetensors or by PyTorch's weights-only reader; the network around them is a library's or ours. A TorchScript archive
-is a program, so it is refused, with the name of a file that holds the same weights as tensors.
+Recognition, perception and synchronisation are judged by other people's networks. Most of those weights may not be
+passed on, so none are in this repository: the user puts the published file into `folder()`. From a file only tensors
+are taken, by safetensors or by PyTorch's weights-only reader; the network around them is a library's or ours. A
+TorchScript archive is a program, so it is refused, with the name of a file that holds the same weights as tensors.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def installed(name: str) -> bool:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a .safetensors file or of a file by `torch.save`, by dotted names, on the CPU.
 
-    Dictionaries in dictionaries become dotted names; whatever is no tensor (epochs, settings) is left out, and so is the
-    "module." before the names of a network that was saved inside DataParallel.
+    Dictionaries in dictionaries become dotted names; whatever is no tensor (epochs, settings) is left out, and so is
+    the "module." before the names of a network that was saved inside DataParallel.
 
     Raises:
         InputError: if the file cannot be read, is damaged, or holds anything that would have to be executed.

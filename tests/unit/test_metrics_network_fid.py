@@ -49,7 +49,7 @@ def test_frechet_distance_is_that_of_scipys_square_root(samples, channels):
 
 
 def test_frechet_distance_in_closed_form():
-    """Independent channels: the sum of (m - n)^2 + (s - t)^2; and it is 0 to itself, though covariances are singular."""
+    """Independent channels: the sum of (m - n)^2 + (s - t)^2. It is 0 to itself, though covariances are singular."""
     mean = torch.tensor([0.0, 1.0, -2.0]).double()
     a = Gaussian(mean, torch.diag(torch.tensor([1.0, 4.0, 9.0]).double()))
     b = Gaussian(mean + 1, torch.diag(torch.tensor([4.0, 4.0, 0.0]).double()))
@@ -127,5 +127,5 @@ def test_inception_is_read_from_the_published_layout(fidelity, tmp_path, monkeyp
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
     torch.save({"fc.weight": torch.ones(1)}, tmp_path / "other.pth")
-    with pytest.raises(InputError, match='"other.pth" is not the Inception of FID: Missing key'):
+    with pytest.raises(InputError, match=r'"other.pth" is not the Inception of FID: Missing key'):
         inception(tmp_path / "other.pth")

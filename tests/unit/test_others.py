@@ -90,7 +90,7 @@ def test_code_in_a_file_is_refused_and_does_not_run(tmp_path, how):
 
 
 def test_a_program_is_refused_by_its_contents(tmp_path):
-    with pytest.warns(DeprecationWarning):  # torch.jit, of which such files come
+    with pytest.warns(DeprecationWarning, match="torch.jit"):  # torch.jit, of which such files come
         torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "x.pt"))
     with pytest.raises(InputError, match="TorchScript program"):
         others.read_tensors(tmp_path / "x.pt")
@@ -100,7 +100,7 @@ def test_a_program_is_refused_by_its_contents(tmp_path):
 def test_damaged_files_are_a_sentence(tmp_path, kept):
     torch.save({"a": torch.randn(50)}, tmp_path / "whole")
     (tmp_path / "x.pth").write_bytes((tmp_path / "whole").read_bytes()[:kept])
-    with pytest.raises(InputError, match='"x.pth" is damaged'):
+    with pytest.raises(InputError, match=r'"x.pth" is damaged'):
         others.read_tensors(tmp_path / "x.pth")
     with pytest.raises(InputError, match="Cannot read"):
         others.read_tensors(tmp_path / "none.pth")

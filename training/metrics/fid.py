@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fréchet distance between two sets of features (FID: Heusel et al. 2017, eq. 6), and the Inception network behind FID."""
+"""Fréchet distance between two sets of features (FID: Heusel et al. 2017, eq. 6), and the Inception behind FID."""
 
 from __future__ import annotations
 
