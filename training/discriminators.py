@@ -102,7 +102,9 @@ class Discriminator(nn.Module):
         x = self.from_rgb(picture)
         for block in self.blocks.values():
             x = block(x)
-        return self.head(x, None if self.mapping_network is None else self.mapping_network(None, label))
+        with torch.autocast(x.device.type, enabled=False):  # 16 bits are for large pictures
+            x = x.to(self.head.output.weight.dtype)
+            return self.head(x, None if self.mapping_network is None else self.mapping_network(None, label))
 
 
 class DualDiscriminator(nn.Module):

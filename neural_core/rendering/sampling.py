@@ -59,14 +59,16 @@ class RandomSampling:
     """Uniform jitter and quantiles, as in training (and, in the published code, always).
 
     Attributes:
-        generator: where the numbers come from; it lies on the device of the rays.
+        generator: where the numbers come from. They are made on its device and moved to that of the rays, so that a
+            generator of the CPU gives the same numbers whatever renders.
     """
 
     generator: torch.Generator
 
     def jitter(self, like: Float[Tensor, "b r s"]) -> Float[Tensor, "b r s"]:
         """Return uniform numbers."""
-        return torch.rand(like.shape, generator=self.generator, device=like.device, dtype=like.dtype)
+        source = self.generator
+        return torch.rand(like.shape, generator=source, device=source.device, dtype=like.dtype).to(like.device)
 
     def quantiles(self, like: Float[Tensor, "b r s"]) -> Float[Tensor, "b r s"]:
         """Return uniform numbers, in no order."""
@@ -74,7 +76,8 @@ class RandomSampling:
 
     def normal(self, like: Float[Tensor, "b n 1"]) -> Float[Tensor, "b n 1"]:
         """Return normal numbers."""
-        return torch.randn(like.shape, generator=self.generator, device=like.device, dtype=like.dtype)
+        source = self.generator
+        return torch.randn(like.shape, generator=source, device=source.device, dtype=like.dtype).to(like.device)
 
 
 def stratified(

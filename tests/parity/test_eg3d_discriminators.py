@@ -6,11 +6,11 @@ import re
 
 import pytest
 import torch
-from torch.nn import functional as F
 
 from tests.parity.published import arrays, check, facts, load_state
 from tests.tolerances import EG3D_LOGIT, EG3D_PICTURE
 from training.discriminators import Discriminator, DualDiscriminator
+from training.losses.adversarial import non_saturating_discriminator, non_saturating_generator, r1
 
 CASES = ["single64", "dual64", "dual128_nocond"]
 
@@ -76,8 +76,10 @@ def test_discriminator(parity_folder, case):
         check(name, value, stored[name], relative=EG3D_LOGIT)
     if "cmap" in stored:
         check("label's embedding", inner.mapping_network(None, label), stored["cmap"], relative=EG3D_LOGIT)
-    check("softplus, real", F.softplus(-logits), stored["softplus_real"], relative=EG3D_LOGIT)
-    check("softplus, generated", F.softplus(logits), stored["softplus_fake"], relative=EG3D_LOGIT)
+    real, fake = stored["softplus_real"].mean(), stored["softplus_fake"].mean()
+    check("loss of the generator", non_saturating_generator(logits), real, relative=EG3D_LOGIT)
+    loss = non_saturating_discriminator(logits, logits)
+    check("loss of the discriminator", loss, real + fake, relative=EG3D_LOGIT)
 
     gradients = torch.autograd.grad(logits.sum(), pictures, create_graph=True)
     if "r1_grad_image" in stored:
@@ -86,11 +88,11 @@ def test_discriminator(parity_folder, case):
         check("gradient, picture", gradients[0][:1], stored["r1_grad_image_b0"], relative=EG3D_LOGIT)
     if len(pictures) == 2:
         check("gradient, raw picture", gradients[1], stored["r1_grad_image_raw"], relative=EG3D_LOGIT)
-    penalty = sum(gradient.square().sum((1, 2, 3)) for gradient in gradients)
-    check("penalty", penalty, stored["r1_penalty"], relative=EG3D_LOGIT)
+    penalty = r1(logits, *pictures)
+    check("penalty", penalty, stored["r1_penalty"].mean(), relative=EG3D_LOGIT)
     # training differentiates the penalty once more: it moves every weight (with piecewise linear activations no bias
     # behind the one curved layer, the deviation of the batch)
-    penalty.sum().backward()
+    penalty.backward()
     for name, value in network.named_parameters():
         assert name.endswith("bias") or value.grad.any(), name
 

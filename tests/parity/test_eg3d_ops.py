@@ -14,6 +14,7 @@ from neural_core.ops.modulated_conv import conv2d_resample, modulated_conv2d
 from neural_core.ops.upfirdn2d import downsample2d, filter2d, make_filter, upfirdn2d, upsample2d
 from tests.parity.published import arrays, check, facts, load_state
 from tests.tolerances import EG3D_OPS
+from training.blur import blurred
 
 CASES = {
     "setup_filter": 6, "upfirdn2d": 35, "filter2d": 8, "upsample2d": 8, "downsample2d": 8, "train_blur": 1,
@@ -64,11 +65,7 @@ def run_resampler(function):
 
 
 def run_train_blur(inputs, params, state):
-    # the blur of discriminator inputs: taps 2^-(k/sigma)^2, normalised
-    sigma = params["sigma"]
-    size = int(sigma * 3)
-    taps = torch.arange(-size, size + 1).div(sigma).square().neg().exp2()
-    return filter2d(inputs["x"], taps / taps.sum())
+    return blurred(inputs["x"], params["sigma"])
 
 
 def run_bias_act(inputs, params, state):
