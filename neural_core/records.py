@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -137,10 +137,14 @@ class Record:
     def load(cls, path: Path) -> Record:
         """Read a record. Raises InputError if the file is missing, damaged, or no record."""
         with _opened(path) as (file, source):
-            arrays = {name: file[name] for name in file.files if name != "source"}
-            if arrays["depth"].dtype.kind == "u":  # not in the first records, which kept half precision
-                arrays["depth"] = arrays["depth"].astype(np.float32) * np.float32(DEPTH_STEP)
+            arrays = {name: _array(file, name) for name in file.files if name != "source"}
             return cls(images=tuple(arrays.pop("images").tolist()), source=source, **arrays)
+
+    @classmethod
+    def arrays(cls, path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """Read some arrays alone, without unpacking the rest. Raises InputError as `load` does."""
+        with _opened(path) as (file, _):
+            return {name: _array(file, name) for name in names}
 
     @classmethod
     def names_and_cameras(cls, path: Path) -> tuple[tuple[str, ...], NDArray[np.float32]]:
@@ -163,6 +167,14 @@ def _opened(path: Path) -> Iterator[tuple[NpzFile, dict[str, Any]]]:
             yield file, source
     except ARCHIVE_DAMAGE as error:
         raise InputError(f"{path} is no portrait record ({error}).", "Make it again.") from error
+
+
+def _array(file: NpzFile, name: str) -> NDArray[Any]:
+    """Unpack an array; depth in model units."""
+    array = file[name]
+    if name == "depth" and array.dtype.kind == "u":  # not in the first records, which kept half precision
+        return array.astype(np.float32) * np.float32(DEPTH_STEP)
+    return array
 
 
 def _steps(depth: NDArray) -> NDArray[np.unsignedinteger]:

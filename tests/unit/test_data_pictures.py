@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """EG3D's data sets: what is read, what is mirrored, what is left out, and in which process."""
 
-import io
 import json
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader
 
 from neural_core.cameras import Camera, orbit
 from neural_core.errors import InputError
+from tests.layouts import encoded, write_folder, write_zip
 from tests.spheres import write_spheres
 from training.data.pictures import PictureSet
 from training.data.sources import FolderSource, ZipSource, open_source
@@ -25,12 +23,6 @@ def noise(seed: int, size: int = SIZE, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (size, size, channels)).astype(np.uint8)
 
 
-def encoded(picture: np.ndarray, kind: str = "png") -> bytes:
-    memory = io.BytesIO()
-    Image.fromarray(picture.squeeze()).save(memory, kind)
-    return memory.getvalue()
-
-
 def label(seed: int) -> list[float]:
     return orbit(10.0 * seed, 3.0 * seed).label()[0].tolist()
 
@@ -40,20 +32,6 @@ def published(count: int, names: str = "{folder:05d}/img{index:08d}.png") -> dic
     files = {names.format(folder=index // 2, index=index): encoded(noise(index)) for index in range(count)}
     labels = [[name, label(index)] for index, name in enumerate(files)]
     return {**files, "dataset.json": json.dumps({"labels": labels[::-1]}).encode()}
-
-
-def write_zip(path: Path, files: dict[str, bytes], packing: int = zipfile.ZIP_STORED) -> Path:
-    with zipfile.ZipFile(path, "w", packing) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return path
-
-
-def write_folder(path: Path, files: dict[str, bytes]) -> Path:
-    for name, data in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(data)
-    return path
 
 
 @pytest.fixture(params=["folder", "stored", "deflated"])

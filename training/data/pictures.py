@@ -4,36 +4,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from neural_core.cameras import Camera
 from neural_core.errors import InputError
 
 from .labels import labelled_pictures
-from .skipping import SkippingSet
+from .skipping import Item, SkippingSet, mirrored_labels
 from .sources import Source, open_source
 
 
-class LabelledPicture(TypedDict):
-    """An item of `PictureSet`."""
+class PictureSet(SkippingSet):
+    """The pictures of a folder or a zip in EG3D's layout: ``dataset.json``, and pictures in folders of any depth.
 
-    picture: Tensor
-    """[c, h, w] uint8, sRGB; a fourth channel is straight alpha."""
-    label: Tensor
-    """[25] camera label."""
-    index: int
-    """Which item it really is: the next one, where the one that was asked for is damaged."""
-
-
-class PictureSet(SkippingSet[LabelledPicture]):
-    """The pictures of a folder or a zip in EG3D's layout: ``dataset.json`` and pictures in folders, in any depth.
-
-    Only names and labels are in memory. With `mirror` every picture is there twice, as in EG3D: items n..2n-1 are the
-    mirror images of items 0..n-1, and so are their cameras (`Camera.mirrored`).
+    Items are `picture` [c, size, size] uint8 (sRGB; a fourth channel is straight alpha), `label` [25] and `index`. Only
+    names and labels are in memory.
     """
 
     def __init__(self, path: Path, size: int = 0, mirror: bool = False, limit: int = 0) -> None:
@@ -51,27 +38,15 @@ class PictureSet(SkippingSet[LabelledPicture]):
         self._source = open_source(path)
         listed = labelled_pictures(self._source)
         count = min(limit, len(listed.names)) if limit else len(listed.names)
-        super().__init__(count, listed.left_out)
+        super().__init__(count, listed.left_out, mirror)
         self._names = listed.names[:count]
         labels = torch.from_numpy(listed.labels[:count])
-        self.labels = torch.cat([labels, Camera.from_label(labels).mirrored().label()]) if mirror else labels
+        self.labels = torch.cat([labels, mirrored_labels(labels)]) if mirror else labels
         """[len, 25] camera labels of all items, those of damaged ones too."""
         self.size, self.channels = size, 0
-        self.channels, self.size, _ = self.next_readable(0)["picture"].shape
+        self.channels, self.size, _ = self[0]["picture"].shape
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> LabelledPicture:
-        """Return an item. Raises InputError if a hundred in a row are damaged."""
-        mirrored, place = divmod(range(len(self))[index], len(self._names))
-        item = self.next_readable(place)
-        if not mirrored:
-            return item
-        index = item["index"] + len(self._names)
-        return {"picture": item["picture"].flip(-1), "label": self.labels[index], "index": index}
-
-    def read(self, place: int) -> LabelledPicture:
+    def read(self, place: int) -> Item:
         """Return a picture that is not mirrored. Raises InputError if it is damaged or of another kind."""
         picture = read_picture(self._source, self.name(place), self.size, self.channels)
         return {"picture": picture, "label": self.labels[place], "index": place}

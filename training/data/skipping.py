@@ -1,48 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Data sets that go on to the next item where one is damaged, and remember which for all processes that read them."""
+"""Data sets that read on demand, go on to the next item where one is damaged, and remember which in all processes."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from neural_core.cameras import Camera
 from neural_core.errors import InputError
 
 _PATIENCE = 100
 """So many damaged items in a row end the run: a disk that is gone rather than a few bad files."""
 
-Item = TypeVar("Item")
+Item = dict[str, Any]
+"""`picture` [..., c, h, w] uint8, `label` [..., 25], `index` (which item it really is), and what a data set adds."""
 
 
-class SkippingSet(Dataset[Item], Generic[Item]):
-    """A data set whose items are read when they are asked for.
+class SkippingSet(Dataset[Item]):
+    """A data set whose items are read when they are asked for, doubled by mirroring if wanted.
 
     In the place of an item that cannot be read stands the next one that can. Which one that is depends on the files
     alone, so all processes of a run agree. Damage is marked in shared memory: what a worker of a `DataLoader` finds,
     `skipped` tells in the process that started it.
     """
 
-    def __init__(self, readable: int, left_out: tuple[str, ...]) -> None:
+    def __init__(self, readable: int, left_out: tuple[str, ...], mirror: bool = False) -> None:
         """Begin with nothing known to be damaged.
 
         Args:
             readable: how many items `read` knows.
             left_out: a sentence about everything that is no item at all.
+            mirror: items n..2n-1 are the mirror images of items 0..n-1, as in EG3D, and so are their cameras.
         """
         self._damaged = torch.zeros(readable, dtype=torch.bool).share_memory_()
-        self._left_out = left_out
+        self._left_out, self._mirror = left_out, mirror
 
     @abstractmethod
     def read(self, place: int) -> Item:
-        """Return an item. Raises InputError if a file of it is damaged."""
+        """Return an item that is not mirrored. Raises InputError if a file of it is damaged."""
 
     @abstractmethod
     def name(self, place: int) -> str:
         """Return what the user knows an item by."""
+
+    def __len__(self) -> int:
+        return len(self._damaged) * (2 if self._mirror else 1)
+
+    def __getitem__(self, index: int) -> Item:
+        """Return an item. Raises InputError if a hundred in a row, or all, are damaged."""
+        mirrored, place = divmod(range(len(self))[index], len(self._damaged))
+        item = self._next_readable(place)
+        if not mirrored:
+            return item
+        changed = {"picture": item["picture"].flip(-1), "label": mirrored_labels(item["label"])}
+        return {**item, **changed, "index": item["index"] + len(self._damaged)}
 
     @property
     def damaged(self) -> int:
@@ -54,12 +69,7 @@ class SkippingSet(Dataset[Item], Generic[Item]):
         """A sentence about everything that is left out, as far as it is known by now."""
         return (*self._left_out, *(str(self._reason(place)) for place in self._damaged.nonzero().flatten().tolist()))
 
-    def next_readable(self, place: int) -> Item:
-        """Return the item at a place, or the first after it that can be read, going round.
-
-        Raises:
-            InputError: a hundred items in a row, or all, are damaged.
-        """
+    def _next_readable(self, place: int) -> Item:
         tries = min(len(self._damaged), _PATIENCE)
         for candidate in (place + np.arange(tries)) % len(self._damaged):
             if self._damaged[candidate]:
@@ -78,3 +88,8 @@ class SkippingSet(Dataset[Item], Generic[Item]):
         except InputError as error:
             return error
         return InputError(f"{self.name(place)}: it could not be read before.")
+
+
+def mirrored_labels(labels: torch.Tensor) -> torch.Tensor:
+    """Return the camera labels [..., 25] of mirror images."""
+    return Camera.from_label(labels.reshape(-1, 25)).mirrored().label().reshape(labels.shape)
