@@ -22,6 +22,8 @@ from torch.nn import functional
 from neural_core import others
 from neural_core.errors import InputError
 
+from .crops import sample
+
 SIZE = 112
 TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 """Where insightface puts the eye on the left of the picture, the other, the tip of the nose, and the corners of the
@@ -57,16 +59,8 @@ def aligned(pictures: Float[Tensor, "n 3 h w"], points: Float[Tensor, "n 5 2"]) 
         pictures: any range.
         points: `five_points` in pixels, where (0, 0) is the corner of the picture (not the centre of its first pixel).
     """
-    height, width = pictures.shape[2:]
     template = (torch.tensor(TEMPLATE) + 0.5).to(points).expand(len(points), -1, -1)
-    to_picture = similarity(template, points)
-    # Both sides in grid_sample's coordinates: -1..1 from edge to edge.
-    half = to_picture.new_tensor([SIZE / 2, SIZE / 2])
-    matrix, offset = to_picture[..., :2], to_picture[..., 2]
-    scale = to_picture.new_tensor([2 / width, 2 / height])
-    theta = torch.cat([(matrix * half) * scale[:, None], ((matrix @ half + offset) * scale - 1)[..., None]], dim=2)
-    grid = functional.affine_grid(theta, [len(points), 3, SIZE, SIZE], align_corners=False)
-    return functional.grid_sample(pictures, grid.to(pictures), align_corners=False)
+    return sample(pictures, similarity(template, points), SIZE)
 
 
 class _Squeeze(nn.Module):
