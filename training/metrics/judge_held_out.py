@@ -8,14 +8,21 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from neural_core.errors import UsageError
 from neural_core.human.anny import load_anny_head
 
-from .pictures import median_depth_error, psnr
+from .pictures import l1, median_depth_error, psnr, ssim
 from .protocol import Better, Case, Figure, Measured, Setting, joined
+from .sliced_wasserstein import COARSEST, sliced_wasserstein
 from .sources import HeldOutPerson
+from .view_variance import view_matrix
 from .worst import side_by_side
+
+SWD_PEOPLE = 1024
+"""As many people's pictures are kept in memory for the sliced Wasserstein distance, the first ones."""
 
 
 class PictureScore:
@@ -69,6 +76,80 @@ class Psnr(PictureScore):
         ]
 
 
+class Ssim(PictureScore):
+    """SSIM."""
+
+    name = "ssim"
+
+    def score(self, picture: Tensor, truth: Tensor) -> Tensor:
+        """Return the structural similarity."""
+        return ssim(picture, truth)
+
+
+class L1(PictureScore):
+    """L1."""
+
+    name, better = "l1", "lower"
+
+    def score(self, picture: Tensor, truth: Tensor) -> Tensor:
+        """Return the mean absolute difference."""
+        return l1(picture, truth)
+
+
+class SlicedWasserstein:
+    """The sliced Wasserstein distance between the model's pictures and the true ones."""
+
+    def __init__(self, setting: Setting) -> None:
+        size = setting.subject.pixels
+        if size < COARSEST or size & (size - 1):
+            raise UsageError(
+                f"The metric 'swd' cannot compare pictures of {size} pixels.", "Give --compare-size 32, 64, 128 or 256."
+            )
+
+    def measure(self, item: HeldOutPerson) -> Measured | None:
+        """Keep a person's pictures in 8 bits, while there are few enough of them."""
+        if item.index >= SWD_PEOPLE:
+            return None
+        return Measured({"ours": _in_8_bits(item.shown.compared), "true": _in_8_bits(item.truth)})
+
+    def figures(self, measured: Sequence[Measured]) -> list[Figure]:
+        """Compare the two sets at each scale, and average over the scales."""
+        sets = (torch.from_numpy(joined(measured, name)).float() / 127.5 - 1 for name in ("ours", "true"))
+        ours, true = sets
+        distances = sliced_wasserstein(ours, true)
+        mean = sum(distances.values()) / len(distances)
+        count, of = len(ours), "pictures"
+        levels = [
+            Figure(f"swd_{size}", value, "x 1000", "lower", count, of, f"details of {size} x {size} pictures")
+            for size, value in distances.items()
+        ]
+        return [Figure("swd", mean, "x 1000", "lower", count, of, "mean over the scales"), *levels]
+
+
+class ViewVariance:
+    """How much the PSNR of a person depends on the view, after Coherent3D.
+
+    The model makes people from codes, so every row of the N x N matrix is the same, whichever view "was the input": the
+    variation over inputs (IVV) is 0 by construction and not reported.
+    """
+
+    def __init__(self, setting: Setting) -> None:
+        pass
+
+    def measure(self, item: HeldOutPerson) -> Measured | None:
+        """Take one person's variation; it needs two views at least."""
+        scores = psnr(item.shown.compared, item.truth).double().numpy()
+        if len(scores) < 2:
+            return None
+        rows = np.tile(scores, (1, len(scores), 1))
+        return Measured({"nvv": np.array([view_matrix(rows).nvv])})
+
+    def figures(self, measured: Sequence[Measured]) -> list[Figure]:
+        """Average over people."""
+        found = joined(measured, "nvv")
+        return [Figure("nvv_psnr", float(found.mean()), "dB", "lower", len(found), "people", "novel view variation")]
+
+
 class Depth:
     """The error of the depth, as a share of the head's depth."""
 
@@ -94,3 +175,7 @@ def worst_picture(item: HeldOutPerson, scores: Tensor, better: Better) -> Case:
     badness = (-scores if better == "higher" else scores).nan_to_num(torch.inf)
     number = int(badness.argmax())
     return Case(float(badness[number]), side_by_side(item.truth[number], item.shown.compared[number]))
+
+
+def _in_8_bits(pictures: Tensor) -> NDArray[np.uint8]:
+    return (pictures * 255).round().byte().numpy()

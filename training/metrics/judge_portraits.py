@@ -4,15 +4,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from neural_core.errors import UsageError
+from neural_core.records import HEAD_TO_MODEL
+
+from .depth_chamfer import depth_chamfer
 from .faces import check_available, landmark_distance
 from .pictures import median_pairwise_l1
 from .protocol import Case, Figure, Measured, Setting, joined
 from .sources import SeedPerson, TruePictures, people_files
+from .subject import chosen
+from .views import Views
+from .warping import warping_error
 from .worst import side_by_side
+
+EG3D_BIN = 1.05 / 48 / HEAD_TO_MODEL
+"""Metres (10.9 mm): the distance of the published EG3D's coarse samples, (3.3 - 2.25) / 48 model units. The same
+for all models, so that their figures can be compared; PV3D takes each generator's own."""
 
 
 class Faces:
@@ -48,6 +61,57 @@ class Faces:
                 figures.append(Figure(f"landmark_distance_{yaw:g}", median, "% of the eyes' distance", "lower",
                                       len(known), "faces", f"FaceMesh to the rig, median, {at}"))  # fmt: skip
         return figures
+
+
+class SideViews:
+    """The mean of a comparison of the frontal view with each view from the side."""
+
+    name: ClassVar[str]
+    unit: ClassVar[str]
+
+    def __init__(self, setting: Setting) -> None:
+        if len(setting.yaws) < 2:
+            raise UsageError(f"The metric {self.name!r} compares views from two sides.", "Give --yaw 0,30.")
+
+    def compare(self, front: Views, side: Views) -> Tensor:
+        """Return how far n pairs of views are apart, [n]; nan where that is not defined."""
+        raise NotImplementedError
+
+    def measure(self, item: SeedPerson) -> Measured:
+        """Compare a seed's views."""
+        views, sides = item.shown.views, len(item.yaws) - 1
+        apart = self.compare(chosen(views, [0] * sides), chosen(views, range(1, sides + 1))).numpy()
+        worst = int(np.nan_to_num(apart, nan=-1).argmax())
+        case = Case(
+            float(np.nan_to_num(apart[worst], nan=-1)), side_by_side(views.picture[0], views.picture[worst + 1])
+        )
+        return Measured({self.name: apart}, (case,))
+
+    def figures(self, measured: Sequence[Measured]) -> list[Figure]:
+        """Average over all pairs."""
+        apart = joined(measured, self.name)
+        apart = apart[~np.isnan(apart)]
+        return [Figure(self.name, float(apart.mean()), self.unit, "lower", len(apart), "pairs of views", "")]
+
+
+class ChamferDistance(SideViews):
+    """CD."""
+
+    name, unit = "cd", "squared bins"
+
+    def compare(self, front: Views, side: Views) -> Tensor:
+        """Return the Chamfer distance of the depth maps."""
+        return depth_chamfer(front, side, EG3D_BIN)
+
+
+class WarpingError(SideViews):
+    """WE."""
+
+    name, unit = "we", "levels of 255"
+
+    def compare(self, front: Views, side: Views) -> Tensor:
+        """Return the warping error."""
+        return warping_error(front, side)
 
 
 class Diversity:

@@ -45,6 +45,27 @@ _ALL = (
         "standard",
     ),
     Metric(
+        "ssim", "held-out", "judge_held_out:Ssim",
+        "structural similarity of the same pictures with the truth; mean over pictures",
+        "Wang et al. 2004",
+    ),
+    Metric(
+        "l1", "held-out", "judge_held_out:L1",
+        "mean absolute difference of the same pictures from the truth, values in 0..1; mean over pictures",
+        "Real3D-Portrait (Ye et al. 2024)",
+    ),
+    Metric(
+        "swd", "held-out", "judge_held_out:SlicedWasserstein",
+        "sliced Wasserstein distance between the same pictures and the truth, at each scale",
+        "Karras et al. 2018, section 5",
+    ),
+    Metric(
+        "view-variance", "held-out", "judge_held_out:ViewVariance",
+        "NVV: standard deviation of a person's PSNR over the views; mean over people. IVV, over input views, is 0 for "
+        "people that are made from codes",
+        "Coherent3D, eq. 14, 15",
+    ),
+    Metric(
         "depth", "held-out", "judge_held_out:Depth",
         "median over a picture's pixels of |depth - true depth|, as a share of the head's depth; median over pictures",
         "ours",
@@ -54,6 +75,17 @@ _ALL = (
         "portraits in which FaceMesh finds a face, and the median distance of 15 of its landmarks from the rig's, in "
         "distances between the eyes",
         "ours",
+    ),
+    Metric(
+        "cd", "seeds", "judge_portraits:ChamferDistance",
+        "Chamfer distance between the points that the depth maps from the front and from the side show; median over "
+        "points, mean over pairs of views",
+        "PV3D (Xu et al. 2023), eq. 6",
+    ),
+    Metric(
+        "we", "seeds", "judge_portraits:WarpingError",
+        "difference of the frontal picture from the one from the side, warped by its depth; mean over pairs of views",
+        "PV3D (Xu et al. 2023), eq. 7, 8",
     ),
     Metric(
         "diversity", "seeds", "judge_portraits:Diversity",

@@ -30,6 +30,13 @@ class Shown:
     """The pictures, averaged down to the size at which they are compared."""
 
 
+def chosen(views: Views, numbers: Sequence[int]) -> Views:
+    """Return some of the views, in that order; one may come several times."""
+    some = list(numbers)
+    camera = Camera(views.camera.cam2world[some], views.camera.intrinsics[some])
+    return Views(camera, views.depth[some], views.solid[some], views.picture[some])
+
+
 class Subject:
     """A model, asked for pictures of people and of seeds."""
 
