@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the volume rendering to the full picture (EG3D, Chan et al. 2022, section 3.4)."""
+"""From the volume rendering to the picture: EG3D's (Chan et al. 2022, section 3.4), and ours, which knows coverage."""
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .stylegan2 import NoiseMode, SynthesisBlock
+
+ENLARGEMENT = 4
+"""How much larger than the volume rendering the picture of `SubpixelSuperResolution` is."""
 
 
 class SuperResolution(nn.Module):
@@ -71,3 +75,48 @@ class SuperResolution(nn.Module):
             return x
         target = (self.input_resolution, self.input_resolution)
         return F.interpolate(x, size=target, mode="bilinear", align_corners=False, antialias=self.antialias)
+
+
+class SubpixelSuperResolution(nn.Module):
+    """Enlarges a rendering four times, together with its coverage; the super-resolution of our own weights.
+
+    Sub-pixel convolution (Shi et al. 2016): the work is done at low resolution, and every output pixel is a channel of
+    the last convolution, which is several times cheaper on a CPU than convolutions at the picture's own size. It sees
+    features only, no code: who it is must be in the rendered features, so that every view shows the same person. What
+    it writes is added to the enlarged rendering.
+    """
+
+    def __init__(self, features: int, channels: tuple[int, int]) -> None:
+        """Build it.
+
+        Args:
+            features: channels of the rendered features, the first three of which are RGB.
+            channels: feature channels at the rendering's resolution and at twice that.
+        """
+        super().__init__()
+        low, middle = channels
+        # Edges are repeated, so that a crop in training looks like a piece of a whole picture.
+        first, second, third, fourth, last = (
+            nn.Conv2d(before, after, 3, padding=1, padding_mode="replicate")
+            for before, after in [(features + 1, low), (low, low), (low, 4 * middle), (middle, middle), (middle, 16)]
+        )
+        nn.init.zeros_(last.weight)  # at first the picture is the enlarged rendering
+        nn.init.zeros_(last.bias)
+        leak, doubled = nn.LeakyReLU(0.2), nn.PixelShuffle(2)
+        self.layers = nn.Sequential(first, leak, second, leak, third, doubled, leak, fourth, leak, last, doubled)
+
+    def forward(
+        self, features: Float[Tensor, "b f h w"], opacity: Float[Tensor, "b 1 h w"]
+    ) -> tuple[Float[Tensor, "b 3 h4 w4"], Float[Tensor, "b 1 h4 w4"]]:
+        """Return the picture, -1..1 over black, and its coverage, 0..1.
+
+        Args:
+            features: rendered features, -1..1 over black.
+            opacity: 0..1.
+        """
+        covered = 2 * opacity - 1
+        rendering = torch.cat([features[:, :3], covered], dim=1)
+        enlarged = F.interpolate(rendering, scale_factor=ENLARGEMENT, mode="bilinear", align_corners=False)
+        detail = self.layers(torch.cat([features, covered], dim=1))
+        picture = enlarged + detail
+        return picture[:, :3], (picture[:, 3:] + 1) / 2

@@ -111,7 +111,8 @@ class _Correlation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, planes: Tensor, taps: Tensor) -> Tensor:
         ctx.save_for_backward(taps)
-        return F.conv2d(planes, taps[None, None])
+        with torch.autocast(planes.device.type, enabled=False):  # the caller chose the precision: that of `planes`
+            return F.conv2d(planes, taps[None, None])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:

@@ -29,14 +29,15 @@ class Rendering:
         image_raw: the volume rendering before super-resolution, -1..1.
         features: all rendered features, -1..1; the first three are `image_raw`.
         depth: distance along the ray to what is seen, in the unit of the space of the call (metres in head space).
-        opacity: how much is covered, 0..1.
+        opacity: how much is covered, 0..1; as large as `image` where a super-resolution knows coverage, else as
+            large as `image_raw`.
     """
 
     image: Float[Tensor, "b 3 h w"]
     image_raw: Float[Tensor, "b 3 hr wr"]
     features: Float[Tensor, "b c hr wr"]
     depth: Float[Tensor, "b 1 hr wr"]
-    opacity: Float[Tensor, "b 1 hr wr"]
+    opacity: Float[Tensor, "b 1 ho wo"]
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,13 @@ def test_average_is_the_recursion():
 
 
 def test_edge_loss_ignores_a_constant_shift_and_sees_a_step():
-    truth = torch.rand(1, 16, 3)
-    assert edge_l1(truth + 0.3, truth, 4) == pytest.approx(0, abs=1e-6)
+    truth, weight = torch.rand(1, 3, 4, 4), torch.ones(1, 1, 4, 4)
+    assert edge_l1(truth + 0.3, truth, weight) == pytest.approx(0, abs=1e-6)
     other = truth.clone()
-    other.unflatten(1, (1, 4, 4))[:, :, :, 2:] += 0.5  # a step between the second and third column
-    assert edge_l1(other, truth, 4) == pytest.approx(0.5 * 4 / 12)
+    other[..., 2:] += 0.5  # a step between the second and third column
+    assert edge_l1(other, truth, weight) == pytest.approx(0.5 * 4 / 12)
+    weight[..., :2, 2] = 3.0  # half of the step counts three times
+    assert edge_l1(other, truth, weight) == pytest.approx(0.5 * (2 + 3 * 2) / 12)
 
 
 def test_depth_loss_counts_solid_pixels_only():

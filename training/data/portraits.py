@@ -16,6 +16,9 @@ from neural_core.records import Record
 
 from .folders import record_files
 
+_FEATURES = (468, 473, 13)
+"""MediaPipe's landmarks in the middle of both irises and of the upper lip's inner edge."""
+
 
 @dataclass(frozen=True)
 class Portraits:
@@ -29,6 +32,9 @@ class Portraits:
     """[n, v, 4, h, w] uint8, sRGB; straight alpha where nothing is behind the person."""
     depth: Tensor
     """[n, v, h, w] float16, distance along the ray in model units; 0 where nothing was hit."""
+    features: Tensor
+    """[n, v, 3, 3] where the irises and the mouth are in the picture, (u, v) in 0..1, and 1 where that is visible, else
+    0."""
     skipped: tuple[str, ...]
     """Files that could not be read."""
 
@@ -51,6 +57,7 @@ class _Person:
     cameras: NDArray[np.float32]
     rgba: NDArray[np.uint8]
     depth: NDArray[np.float16]
+    features: NDArray[np.float32]
 
 
 def load_portraits(*folders: Path, limit: int = 0, told_by_code: bool = False) -> Portraits:
@@ -98,6 +105,7 @@ def load_portraits(*folders: Path, limit: int = 0, told_by_code: bool = False) -
         cameras=stack("cameras"),
         rgba=stack("rgba").movedim(-1, 2).contiguous(),
         depth=stack("depth"),
+        features=stack("features"),
         skipped=tuple(skipped),
     )
 
@@ -114,4 +122,7 @@ def _read(path: Path, told_by_code: bool) -> _Person:
 
     pictures = [media.read_picture(path.parent.parent / name) for name in record.images]
     rgba = np.stack([np.dstack([p[..., :3], alpha]) for p, alpha in zip(pictures, record.alpha, strict=True)])
-    return _Person(record.z, record.cameras, rgba, record.depth.astype(np.float16))
+    chosen, features = list(_FEATURES), np.zeros((len(record), 3, 3), np.float32)
+    if len(record.points_478):
+        features = np.dstack([record.points_478[:, chosen], record.visible[:, chosen]]).astype(np.float32)
+    return _Person(record.z, record.cameras, rgba, record.depth.astype(np.float16), features)

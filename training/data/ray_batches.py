@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small square patches of rays from the pictures of a few people, with what was seen along each ray."""
+"""Square patches of rays from the pictures of a few people, with what was seen along each ray and around it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,33 @@ from torch.nn import functional as F
 
 from .portraits import Portraits
 
+_CELL = 8
+"""Pixels: patches are placed by how much of such a square is covered."""
+
 
 @dataclass(frozen=True)
 class RayBatch:
-    """Rays of p people, v views of each, k patches a view of s x s neighbouring pixels: r = k s s rays a view."""
+    """Rays of p people, v views of each, k patches a view of s x s rays: r = k s s rays a view.
+
+    Neighbouring rays are d pixels apart, each in the middle of a square of d x d pixels (d = 1: in a pixel).
+    """
 
     people: Int[Tensor, " p"]
     """Indices into the data set."""
     cameras: Float[Tensor, "pv 25"]
     """Camera label of each view."""
     pixels: Float[Tensor, "pv r 2"]
-    """Pixel centres (u, v) in picture widths, patch by patch, row by row."""
+    """Where the rays meet the picture, (u, v) in picture widths, patch by patch, row by row."""
     colour: Float[Tensor, "pv r 3"]
-    """sRGB in 0..1, multiplied by alpha."""
+    """sRGB in 0..1 there, multiplied by alpha."""
     alpha: Float[Tensor, "pv r"]
-    """Coverage in 0..1."""
+    """Coverage in 0..1 there."""
     depth: Float[Tensor, "pv r"]
-    """Distance along the ray, model units; 0 where nothing was hit."""
+    """Distance along the ray, model units; 0 where nothing was hit, or where an edge runs between the pixels."""
+    picture: Float[Tensor, "pvk 4 ds ds"]
+    """The patches with all their pixels: colour multiplied by alpha, alpha; 0..1."""
+    weight: Float[Tensor, "pvk 1 ds ds"]
+    """What a pixel counts: 1, and more at eyes and mouth."""
 
 
 @dataclass(frozen=True)
@@ -42,42 +52,102 @@ class PatchChoice:
     patches: int = 16
     """Patches a view."""
     side: int = 8
-    """Pixels along a patch's edge."""
+    """Rays along a patch's edge."""
     background: float = 0.08
     """Weight of empty regions when patches are placed; a region that the person fills has weight 1."""
+    feature_weight: float = 0.0
+    """What pixels in the middle of eyes and mouth count beyond 1."""
+    feature_size: float = 0.04
+    """Standard deviation of that weight's bell, picture widths."""
+    feature_share: float = 0.0
+    """Share of the patches that are placed at an eye or the mouth, where one is visible."""
 
 
-def draw_rays(data: Portraits, choice: PatchChoice, generator: torch.Generator) -> RayBatch:
+def draw_rays(data: Portraits, choice: PatchChoice, spacing: int, generator: torch.Generator) -> RayBatch:
     """Choose people, views and patches at random; patches lie mostly on the person.
 
-    The random numbers come from `generator` alone.
+    Args:
+        data: the people.
+        choice: how many and where.
+        spacing: pixels between neighbouring rays: 1, or an even number.
+        generator: the random numbers come from here alone.
     """
     people = torch.randperm(data.people, generator=generator)[: choice.people]
     views = torch.stack([torch.randperm(data.cameras.shape[1], generator=generator)[: choice.views] for _ in people])
     owner = people.repeat_interleave(choice.views)
     view = views.flatten()
     rgba = data.rgba[owner, view].float() / 255
-    depth = data.depth[owner, view].float()
-    rows, columns = _patch_pixels(rgba[:, 3], choice, generator)
-    picture = torch.arange(len(owner))[:, None]
-    alpha = rgba[picture, 3, rows, columns]
-    colour = rgba.movedim(1, -1)[picture, rows, columns, :3] * alpha[..., None]
-    pixels = (torch.stack([columns, rows], dim=-1) + 0.5) / data.size
-    return RayBatch(people, data.cameras[owner, view], pixels, colour, alpha, depth[picture, rows, columns])
+    rgba[:, :3] *= rgba[:, 3:]
+    features = data.features[owner, view]
+    rows, columns = _patch_pixels(rgba[:, 3], features, choice, spacing, generator)
+    picture = torch.arange(len(owner))[:, None, None, None]
+    patches = rgba.movedim(1, -1)[picture, rows[..., None], columns[..., None, :]]  # [pv, k, ds, ds, 4]
+    depth = data.depth[owner, view].float()[picture, rows[..., None], columns[..., None, :]]
+    here = _at_rays(patches, spacing)
+    where = torch.stack(torch.broadcast_tensors(columns[..., None, :], rows[..., None]), dim=-1).float()
+    return RayBatch(
+        people=people,
+        cameras=data.cameras[owner, view],
+        pixels=((_at_rays(where, spacing) + 0.5) / data.size).flatten(1, 3),
+        colour=here[..., :3].flatten(1, 3),
+        alpha=here[..., 3].flatten(1, 3),
+        depth=_depth_at_rays(depth, spacing).flatten(1, 3),
+        picture=patches.flatten(0, 1).movedim(-1, 1),
+        weight=_weight((where + 0.5) / data.size, features, choice).flatten(0, 1)[:, None],
+    )
+
+
+def _middle(patches: Tensor, spacing: int) -> Tensor:
+    """Return the pixels about each ray: [pv, k, ds, ds, c] -> [pv, k, s, s, 1 or 4, c]."""
+    squares = patches.unflatten(3, (-1, spacing)).unflatten(2, (-1, spacing)).transpose(3, 4)
+    low = (spacing - 1) // 2
+    return squares[:, :, :, :, low : spacing // 2 + 1, low : spacing // 2 + 1].flatten(4, 5)
+
+
+def _at_rays(patches: Float[Tensor, "pv k h w c"], spacing: int) -> Float[Tensor, "pv k s s c"]:
+    """Return values at the rays: the pixel's own, or the mean of the four that meet there."""
+    return _middle(patches, spacing).mean(dim=4)
+
+
+def _depth_at_rays(depth: Float[Tensor, "pv k h w"], spacing: int) -> Float[Tensor, "pv k s s"]:
+    """Return the depth at the rays, 0 where the pixels about a ray do not lie on one surface."""
+    near = _middle(depth[..., None], spacing)[..., 0]
+    one_surface = (near.amin(-1) > 0) & (near.amax(-1) - near.amin(-1) < 0.03)
+    return near.mean(-1) * one_surface
 
 
 def _patch_pixels(
-    alpha: Float[Tensor, "n h w"], choice: PatchChoice, generator: torch.Generator
-) -> tuple[Int[Tensor, "n r"], Int[Tensor, "n r"]]:
-    """Return rows and columns of the chosen patches' pixels; a patch's cell is drawn by how much of it is covered."""
-    side, size = choice.side, alpha.shape[-1]
-    weight = F.avg_pool2d(alpha[:, None], side).flatten(1) + choice.background
+    alpha: Float[Tensor, "n h w"],
+    features: Float[Tensor, "n f 3"],
+    choice: PatchChoice,
+    spacing: int,
+    generator: torch.Generator,
+) -> tuple[Int[Tensor, "n k d"], Int[Tensor, "n k d"]]:
+    """Return the rows and columns of the chosen patches' pixels."""
+    size, extent = alpha.shape[-1], choice.side * spacing
+    cell = min(_CELL, size)
+    weight = F.avg_pool2d(alpha[:, None], cell).flatten(1) + choice.background
     cells = torch.multinomial(weight, choice.patches, replacement=True, generator=generator)
-    across = size // side
-    jitter = torch.randint(-(side // 2), side // 2 + 1, (2, *cells.shape), generator=generator)
-    top = (torch.div(cells, across, rounding_mode="floor") * side + jitter[0]).clamp(0, size - side)
-    left = (cells % across * side + jitter[1]).clamp(0, size - side)
-    step = torch.arange(side)
-    rows = (top[:, :, None, None] + step[:, None]).expand(-1, -1, side, side)
-    columns = (left[:, :, None, None] + step).expand(-1, -1, side, side)
-    return rows.flatten(1), columns.flatten(1)
+    corner = torch.stack([cells % (size // cell), torch.div(cells, size // cell, rounding_mode="floor")], dim=-1) * cell
+    centre = corner + torch.randint(cell, corner.shape, generator=generator)
+    at_feature = torch.rand(cells.shape, generator=generator) < choice.feature_share
+    chosen = torch.multinomial(features[..., 2] + 1e-6, choice.patches, replacement=True, generator=generator)
+    feature = features.gather(1, chosen[..., None].expand(-1, -1, 3))
+    at_feature &= feature[..., 2] > 0
+    scatter = torch.randn(centre.shape, generator=generator) * choice.feature_size
+    there = ((feature[..., :2] + scatter) * size).long()
+    start = (torch.where(at_feature[..., None], there, centre) - extent // 2).clamp(0, size - extent)
+    step = torch.arange(extent)
+    return start[..., 1, None] + step, start[..., 0, None] + step
+
+
+def _weight(
+    where: Float[Tensor, "pv k h w 2"], features: Float[Tensor, "pv f 3"], choice: PatchChoice
+) -> Float[Tensor, "pv k h w"]:
+    weight = torch.ones(where.shape[:-1])
+    if choice.feature_weight:
+        for feature in features.unbind(1):  # one at a time: the array of all distances would be large
+            apart = (where - feature[:, None, None, None, :2]).square().sum(-1)
+            bell = (-apart / (2 * choice.feature_size**2)).exp()
+            weight += choice.feature_weight * bell * feature[:, 2, None, None, None]
+    return weight

@@ -7,21 +7,18 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def l1(value: Tensor, truth: Tensor) -> Tensor:
-    """Mean absolute difference."""
-    return (value - truth).abs().mean()
+def l1(value: Tensor, truth: Tensor, weight: Tensor | float = 1.0) -> Tensor:
+    """Mean absolute difference, each number times a weight that broadcasts to it."""
+    return ((value - truth).abs() * weight).mean()
 
 
-def edge_l1(colour: Float[Tensor, "n r 3"], truth: Float[Tensor, "n r 3"], side: int) -> Tensor:
-    """Mean absolute difference of the finite differences inside square patches; it rewards sharp features.
-
-    Args:
-        colour: rays ordered patch by patch, row by row (`training.data.ray_batches`).
-        truth: likewise.
-        side: pixels along a patch's edge.
-    """
-    error = (colour - truth).unflatten(1, (-1, side, side))
-    return error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+def edge_l1(
+    picture: Float[Tensor, "n c h w"], truth: Float[Tensor, "n c h w"], weight: Float[Tensor, "n 1 h w"]
+) -> Tensor:
+    """Mean absolute difference of the finite differences between neighbouring pixels; it rewards sharp features."""
+    error = picture - truth
+    across = (error.diff(dim=3).abs() * weight[..., 1:]).mean()
+    return across + (error.diff(dim=2).abs() * weight[..., 1:, :]).mean()
 
 
 def depth_l1(depth: Float[Tensor, "n r"], truth: Float[Tensor, "n r"], alpha: Float[Tensor, "n r"]) -> Tensor:

@@ -23,6 +23,7 @@ from neural_core import checkpoints
 from neural_core.cameras import Camera, orbit
 from neural_core.errors import UsageError
 from neural_core.human.anny import load_anny_head
+from neural_core.nn.superresolution import ENLARGEMENT
 from neural_core.rendering.compositing import Composite, activate_density, composite_midpoints
 from neural_core.rendering.rays import box_limits, camera_rays
 from neural_core.rendering.sampling import RandomSampling, stratified
@@ -54,6 +55,7 @@ class LossConfig:
     """Weights of the terms; colours are 0..1, lengths are model units."""
 
     colour: float = 1.0
+    """Of the picture; with a super-resolution half of it for the rays besides."""
     edges: float = 0.5
     alpha: float = 0.4
     depth: float = 1.0
@@ -81,6 +83,7 @@ class RateConfig:
     synthesis: float = 4e-3
     decoder: float = 3e-3
     mapping: float = 1e-3
+    superresolution: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,11 @@ class Config:
     loss: LossConfig = field(default_factory=LossConfig)
     rates: RateConfig = field(default_factory=RateConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+
+def _spacing(config: Config) -> int:
+    """Return how many pixels of the training pictures neighbouring rays are apart."""
+    return 1 if config.model.superresolution.kind == "none" else ENLARGEMENT
 
 
 def build(config: Config, device: torch.device) -> WarmStart:
@@ -116,7 +124,7 @@ def build(config: Config, device: torch.device) -> WarmStart:
     patches = config.patches
     for name, there, remedy in (
         *(("people", people.people, "--people"), ("views", people.cameras.shape[1], "--views")),
-        ("side", people.size, "--size"),
+        ("side", people.size // _spacing(config), "--size"),
     ):
         if getattr(patches, name) > there:
             raise UsageError(
@@ -146,21 +154,41 @@ class WarmStart:
             "decoder": (generator.decoder, rates.decoder),
             "mapping": (generator.mapping, rates.mapping),
         }
+        if generator.superresolution is not None:
+            parts["superresolution"] = (generator.superresolution, rates.superresolution)
         return [ParameterGroup(name, list(part.parameters()), lr) for name, (part, lr) in parts.items()]
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """Compare a batch of rays with what was seen along them."""
-        batch = draw_rays(self.people, self.config.patches, step.generator)
+        batch = draw_rays(self.people, self.config.patches, _spacing(self.config), step.generator)
         seen, density, distances, inside = self._render(batch, step.generator)
         weights = self.config.loss
-        truth, alpha, true_depth = (t.to(self.device) for t in (batch.colour, batch.alpha, batch.depth))
+        alpha, true_depth = batch.alpha.to(self.device), batch.depth.to(self.device)
         return {
-            "colour": weights.colour * l1(seen.colour, truth),
-            "edges": weights.edges * edge_l1(seen.colour, truth, self.config.patches.side),
-            "alpha": weights.alpha * l1(seen.opacity, alpha),
+            **self._picture_losses(seen, batch),
             "depth": weights.depth * depth_l1(seen.depth.nan_to_num(0.0), true_depth, alpha),
             "sight": weights.sight * line_of_sight(density, distances, true_depth, alpha, 2 * self.config.rays.spread),
             "hollow": weights.hollow * hollow(inside),
+        }
+
+    def _picture_losses(self, seen: Composite, batch: RayBatch) -> dict[str, Tensor]:
+        """Compare colours and coverage: of the rays, and of what a super-resolution makes of them."""
+        weights, side, module = self.config.loss, self.config.patches.side, self.module
+        truth, weight = batch.picture.to(self.device), batch.weight.to(self.device)
+        rays = torch.cat([seen.colour, seen.opacity[..., None]], dim=-1)
+        picture = rays.unflatten(1, (-1, side, side)).flatten(0, 1).movedim(-1, 1)
+        losses = {}
+        if module.superresolution is not None:
+            colour, alpha = batch.colour.to(self.device), batch.alpha.to(self.device)
+            apart = weights.colour * l1(seen.colour[..., :3], colour) + weights.alpha * l1(seen.opacity, alpha)
+            losses["rays"] = 0.5 * apart
+            with torch.autocast(self.device.type, torch.bfloat16):
+                image, opacity = module.superresolution(2 * picture[:, :-1] - 1, picture[:, -1:])
+            picture = torch.cat([(image.float() + 1) / 2, opacity.float()], dim=1)
+        return losses | {
+            "colour": weights.colour * l1(picture[:, :3], truth[:, :3], weight),
+            "edges": weights.edges * edge_l1(picture[:, :3], truth[:, :3], weight),
+            "alpha": weights.alpha * l1(picture[:, 3], truth[:, 3]),
         }
 
     def samples(self, module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -172,7 +200,7 @@ class WarmStart:
         for yaw in (0.0, 40.0, 120.0):
             camera = orbit(yaw, 5.0).to(self.device)
             with torch.inference_mode():
-                seen = [generator.render(generator.person(code[None]), camera, self.people.size) for code in codes]
+                seen = [generator.render(generator.person(code[None]), camera) for code in codes]
             pictures = [(s.image[0] + 1) / 2 + 0.5 * (1 - s.opacity[0]) for s in seen]
             rows.append(torch.cat(pictures, dim=2).clamp(0, 1).cpu())
         yield "grid", torch.cat(rows, dim=1)
@@ -207,14 +235,15 @@ class WarmStart:
         with torch.autocast(self.device.type, torch.bfloat16):
             density, colour = module.field(person)(points, points)
         density = density.float().reshape(distances.shape)
-        seen = composite_midpoints(density, colour.float().reshape(*distances.shape, 3), distances)
+        seen = composite_midpoints(density, colour.float().reshape(*distances.shape, -1), distances)
         return seen, activate_density(density), distances, self._density_inside(person, generator)
 
     def _people(self, batch: RayBatch, generator: torch.Generator) -> Any:
         codes = self.people.codes[batch.people]
         noise = self.config.data.code_noise * torch.randn(codes.shape, generator=generator)
         codes, near = codes.to(self.device), (codes + noise).to(self.device)
-        return self.module.person(near, shape=codes[:, : self.module.shape_dims])
+        with torch.autocast(self.device.type, torch.bfloat16):
+            return self.module.person(near, shape=codes[:, : self.module.shape_dims])
 
     def _distances(self, origins: Tensor, directions: Tensor, batch: RayBatch, generator: torch.Generator) -> Tensor:
         """Return sorted sample distances [pv, r, s]: even ones through the box, and some around the known surface."""

@@ -10,6 +10,7 @@ import torch
 
 from ...cameras import Camera, eg3d_cam2world, intrinsics_from_focal
 from ...nn.stylegan2 import channels_at
+from ...nn.superresolution import ENLARGEMENT
 from ...planes import PUBLISHED_AXES
 
 # The defaults below are those of the published FFHQ 512 weights (train.py and docs of the published code) unless the
@@ -104,11 +105,12 @@ class RenderConfig:
 class SuperResolutionConfig:
     """From the volume rendering to the picture."""
 
-    kind: Literal["none", "2x", "4x", "8x", "8xdc"] = "8xdc"
-    """"none": the volume rendering is the picture. Else one of the published modules, named for the ratio of the
-    picture to a rendering of 64 pixels: pictures of 128 (2x), 256 (4x), 512 (8x; 8xdc has twice the channels)."""
+    kind: Literal["none", "subpixel", "2x", "4x", "8x", "8xdc"] = "8xdc"
+    """"none": the volume rendering is the picture. "subpixel": four times larger, with its coverage (our own weights).
+    Else one of the published modules, named for the ratio of the picture to a rendering of 64 pixels: pictures of
+    128 (2x), 256 (4x), 512 (8x; 8xdc has twice the channels)."""
     channels: tuple[int, int] | None = None
-    """Feature channels of the two blocks; None for those of the published module."""
+    """Feature channels of the two blocks; None for those of the published module, or 64 and 32."""
     antialias: bool = True
     """Whether the rendering is resized with antialiasing."""
     clamp: float | None = 256.0
@@ -129,6 +131,8 @@ class IdentityConfig:
     """Nodes along an edge of the grid that carries sample points to the mean head."""
     mean_resolution: int = 192
     """Width and height of the learned planes of the mean person, in pixels."""
+    film_hidden: int = 0
+    """Hidden units between the code and the decoder's modulation; 0 for a linear map."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +181,8 @@ class EG3DConfig:
     @property
     def image_size(self) -> int:
         """Return the width and height of the finished picture."""
+        if self.superresolution.kind == "subpixel":
+            return ENLARGEMENT * self.render.neural_resolution
         module = SUPERRESOLUTION.get(self.superresolution.kind)
         return self.render.neural_resolution if module is None else module.image_size
 

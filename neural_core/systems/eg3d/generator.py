@@ -60,6 +60,8 @@ class EG3DGenerator(nn.Module):
         config = self.config.superresolution
         if config.kind == "none":
             return None
+        if config.kind == "subpixel":
+            raise ValueError("the sub-pixel super-resolution belongs to weights with a face code (config.identity)")
         module = SUPERRESOLUTION[config.kind]
         return SuperResolution(
             self.config.decoder.features,

@@ -133,15 +133,25 @@ class FiLMDecoder(nn.Module):
     """A head is opaque within a few millimetres, some hundreds per model unit; without this factor the last layer
     would have to grow that far by itself."""
 
-    def __init__(self, channels: int, hidden: int, code_dims: int) -> None:
-        """Build two hidden layers of `hidden` and `hidden / 2` units."""
+    def __init__(self, channels: int, hidden: int, code_dims: int, features: int = 3, film_hidden: int = 0) -> None:
+        """Build two hidden layers of `hidden` and `hidden / 2` units.
+
+        Args:
+            channels: plane features.
+            hidden: units of the first hidden layer.
+            code_dims: numbers in the code.
+            features: colour features, the first three of which are RGB.
+            film_hidden: hidden units between code and modulation; 0 for a linear map. Skin and hair depend on the
+                code as melanin does on light, which is anything but linear.
+        """
         super().__init__()
         self.input = nn.Linear(channels, hidden)
-        self.film = nn.Linear(code_dims, 2 * hidden)
+        film = nn.Linear(film_hidden or code_dims, 2 * hidden)
+        self.film = nn.Sequential(nn.Linear(code_dims, film_hidden), nn.SiLU(), film) if film_hidden else film
         self.middle = nn.Linear(hidden, hidden // 2)
-        self.output = nn.Linear(hidden // 2, 4)
-        nn.init.normal_(self.film.weight, std=0.02)
-        nn.init.zeros_(self.film.bias)
+        self.output = nn.Linear(hidden // 2, 1 + features)
+        nn.init.normal_(film.weight, std=0.02)
+        nn.init.zeros_(film.bias)
         nn.init.zeros_(self.output.bias)
 
     def modulation(self, code: Float[Tensor, "b z"]) -> tuple[Tensor, Tensor]:
@@ -155,9 +165,9 @@ class FiLMDecoder(nn.Module):
 
     def forward(
         self, features: Float[Tensor, "b n c"], modulation: tuple[Tensor, Tensor]
-    ) -> tuple[Float[Tensor, "b n 1"], Float[Tensor, "b n 3"]]:
-        """Return density before its softplus, as EG3D's ray marcher expects it, and colour, about 0..1."""
+    ) -> tuple[Float[Tensor, "b n 1"], Float[Tensor, "b n f"]]:
+        """Return density before its softplus, as EG3D's ray marcher expects it, and colour features, about 0..1."""
         weights, biases = modulation
         hidden = F.silu(torch.baddbmm(biases, features, weights))
-        density, colour = self.output(F.silu(self.middle(hidden))).split([1, 3], dim=-1)
+        density, colour = self.output(F.silu(self.middle(hidden))).tensor_split([1], dim=-1)
         return density * self.density_gain, squash_colour(colour)

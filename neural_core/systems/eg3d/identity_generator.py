@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ...cameras import Camera
 from ...human.model import FaceModel
 from ...nn.stylegan2 import MappingNetwork, SynthesisNetwork
+from ...nn.superresolution import SubpixelSuperResolution
 from ...planes import Triplane
 from ...rendering.rays import camera_rays, pixel_centres
 from ...rendering.sampling import HALF, Sampling
@@ -44,12 +45,14 @@ class IdentityGenerator(nn.Module):
         """Build it with random weights; `face` gives the warp, which is not part of the weights.
 
         Raises:
-            ValueError: the config has no `identity`, asks for a super-resolution, or does not fit the face model.
+            ValueError: the config has no `identity`, asks for a published super-resolution, or does not fit the face
+                model.
         """
         super().__init__()
         identity, backbone, render = config.identity, config.backbone, config.render
-        if identity is None or config.superresolution.kind != "none":
-            raise ValueError("an identity generator needs config.identity, and has no super-resolution yet")
+        superresolution = config.superresolution
+        if identity is None or superresolution.kind not in ("none", "subpixel"):
+            raise ValueError("an identity generator needs config.identity, and no other super-resolution than subpixel")
         if identity.shape_dims > face.shapedirs.shape[2]:
             raise ValueError(f"{face.name} has {face.shapedirs.shape[2]} coefficients, not {identity.shape_dims}")
         self.config, self.shape_dims = config, identity.shape_dims
@@ -62,7 +65,11 @@ class IdentityGenerator(nn.Module):
             config.w_dim, backbone.resolution, planes * channels, backbone.channels, clamp=backbone.clamp
         )
         self.mean_planes = MeanPlanes(planes, channels, identity.mean_resolution)
-        self.decoder = FiLMDecoder(channels, config.decoder.hidden, config.z_dim)
+        features = config.decoder.features
+        self.decoder = FiLMDecoder(channels, config.decoder.hidden, config.z_dim, features, identity.film_hidden)
+        self.superresolution = None
+        if superresolution.kind == "subpixel":
+            self.superresolution = SubpixelSuperResolution(features, superresolution.channels or (64, 32))
         head_to_model = config.head_to_model
         vertices = torch.from_numpy(face.v_template) * head_to_model.scale + torch.tensor(head_to_model.translation)
         directions = torch.from_numpy(face.shapedirs[:, :, : identity.shape_dims]) * head_to_model.scale
@@ -75,7 +82,7 @@ class IdentityGenerator(nn.Module):
         """Return the people of some codes; `shape` replaces the code's own coefficients in the warp."""
         shape = z[:, : self.shape_dims] if shape is None else shape
         w_plus = self.mapping(z)[:, None].expand(-1, self.synthesis.layers, -1)
-        features = self.mean_planes(self.synthesis(w_plus))
+        features = self.mean_planes(self.synthesis(w_plus).float())
         planes = Triplane(features, self.config.plane_axes, self.config.render.box).channels_last()
         return Person(planes, self.warp.volume(shape), self.decoder.modulation(z))
 
@@ -106,11 +113,18 @@ class IdentityGenerator(nn.Module):
         chunk: int | None = None,
         on_progress: Progress | None = None,
     ) -> Rendering:
-        """Return people as cameras see them, one camera a person; sizes and depths as `EG3DGenerator.render` has."""
+        """Return people as cameras see them, one camera a person; sizes and depths as `EG3DGenerator.render` has.
+
+        With a super-resolution the opacity has the picture's size, otherwise the volume rendering's.
+        """
         size = size or self.config.render.neural_resolution
         origins, directions = camera_rays(camera, pixel_centres(size, size, camera.intrinsics))
         field = self.field(person)
         result = self.renderer(field, origins, directions, sampling, chunk=chunk, on_progress=on_progress)
-        image = result.colour.transpose(1, 2).unflatten(2, (size, size))
+        features = result.colour.transpose(1, 2).unflatten(2, (size, size))
         depth, opacity = (values[:, None].unflatten(2, (size, size)) for values in (result.depth, result.opacity))
-        return Rendering(image, image, image, depth, opacity)
+        image = image_raw = features[:, :3]
+        if self.superresolution is not None:
+            image, opacity = self.superresolution(features, opacity)
+            image, opacity = image.clamp(-1, 1), opacity.clamp(0, 1)
+        return Rendering(image, image_raw, features, depth, opacity)
