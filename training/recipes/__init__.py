@@ -2,6 +2,7 @@
 """Recipes: what each system's training consists of. Names to modules, nothing else."""
 
 RECIPES = {
+    "eg3d": ("training.recipes.eg3d", "EG3D: adversarial training on pictures with camera labels"),
     "eg3d-warm-start": (
         "training.recipes.eg3d_warm_start",
         "EG3D with a face code: supervised warm start on people of our own",
