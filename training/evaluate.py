@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from neural_core.errors import PortraitError, UsageError
 
-from .metrics.registry import METRICS, Metric
+from .metrics.registry import METRICS, SOURCES, Metric, SourceName
 
 if TYPE_CHECKING:
     from .metrics.protocol import Judge, Setting
@@ -44,10 +44,12 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--list", action="store_true", help="say what every metric means and needs, and stop")
     parser.add_argument("--data", type=Path, help="held-out people")
     parser.add_argument("--train-data", type=Path, help="training people")
+    parser.add_argument("--clips", type=Path, help="real clips, for fvd")
     parser.add_argument("--metrics", default="all", help="names with commas between; all: what can be taken here")
     parser.add_argument("--seeds", type=int, default=100, help="portraits that are looked at")
     parser.add_argument("--yaw", default="0,30", help="degrees at which portraits are looked at; the first is 0")
     parser.add_argument("--truncation", type=float, default=0.7, help="of the portraits")
+    parser.add_argument("--generated", type=int, default=1000, help="random pictures that fid and kid look at")
     parser.add_argument("--compare-size", type=int, default=128, help="pixels at which pictures are compared")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", action="store_true", help="print the figures as one line of JSON at the end")
@@ -63,7 +65,7 @@ def _main(flags: argparse.Namespace, arguments: list[str]) -> int:
     yaws = _yaws(flags.yaw)
     if flags.out is None:
         raise UsageError("There is no folder for the figures.", "Give --out DIR.")
-    if flags.seeds < 2 or flags.compare_size < 8:
+    if min(flags.seeds, flags.generated) < 2 or flags.compare_size < 8:
         raise UsageError("The figures need at least two seeds, and pictures of at least 8 pixels.")
 
     from neural_core import devices, models, systems
@@ -75,18 +77,25 @@ def _main(flags: argparse.Namespace, arguments: list[str]) -> int:
 
     path = models.find(flags.model).path if flags.model else models.find(str(flags.run / "model.safetensors")).path
     subject = Subject(systems.load(path, devices.choose(flags.device)), flags.compare_size)
-    setting = Setting(subject, flags.data, flags.train_data, flags.seeds, yaws, flags.truncation)
+    setting = Setting(
+        subject, flags.data, flags.train_data, flags.clips, flags.seeds, yaws, flags.truncation, flags.generated
+    )
     about = {
-        "model": path.stem, "sha256": subject.system.checkpoint_hash,
-        "command": shlex.join(["python", "-m", "training.evaluate", *arguments]), "compare_size": subject.pixels,
-        "rendered_size": subject.size, "seeds": flags.seeds, "truncation": flags.truncation, "yaws": yaws,
-    }  # fmt: skip
+        "model": path.stem,
+        "sha256": subject.system.checkpoint_hash,
+        "command": shlex.join(["python", "-m", "training.evaluate", *arguments]),
+        "compare_size": subject.pixels,
+        "rendered_size": subject.size,
+        "seeds": flags.seeds,
+        "yaws": yaws,
+        "truncation": flags.truncation,
+    }
     with share_of_torchrun() as share:
         report = Report(about)
         judges = _judges(wanted, setting, report if all_of_them else None)
         if share.leads:
             flags.out.mkdir(parents=True, exist_ok=True)
-        for name in ("held-out", "seeds"):
+        for name in SOURCES:
             of_source = {metric.name: judge for metric, judge in judges if metric.source == name}
             if of_source:
                 _take(_source(name, setting), of_source, share, report)
@@ -123,8 +132,6 @@ def _judges(wanted: list[Metric], setting: Setting, lenient: Report | None) -> l
     judges = []
     for metric in wanted:
         try:
-            if metric.source == "held-out":
-                setting.folder("data", metric.name)
             judges.append((metric, metric.begin(setting)))
         except PortraitError as error:
             if lenient is None:
@@ -133,13 +140,18 @@ def _judges(wanted: list[Metric], setting: Setting, lenient: Report | None) -> l
     return judges
 
 
-def _source(name: str, setting: Setting) -> Source:
+def _source(name: SourceName, setting: Setting) -> Source:
+    from .metrics.set_sources import GeneratedClips, GeneratedPictures
     from .metrics.sources import HeldOut, Seeds
 
+    subject = setting.subject
     if name == "held-out":
-        assert setting.data is not None
-        return HeldOut(setting.subject, setting.data)
-    return Seeds(setting.subject, setting.seeds, setting.truncation, setting.yaws)
+        return HeldOut(subject, setting.folder("data", name))
+    if name == "seeds":
+        return Seeds(subject, setting.seeds, setting.truncation, setting.yaws)
+    if name == "pictures":
+        return GeneratedPictures(subject, setting.folder("pictures", name), setting.generated)
+    return GeneratedClips(subject, setting.folder("clips", name))
 
 
 def _take(source: Source, judges: dict[str, Judge], share: Share, report: Report) -> None:
@@ -160,7 +172,9 @@ def _take(source: Source, judges: dict[str, Judge], share: Share, report: Report
 
 
 def _described(metric: Metric) -> str:
-    network = f" Needs {metric.network}." if metric.network else ""
+    from neural_core.others import NETWORKS
+
+    network = f" Needs {NETWORKS[metric.network].what}." if metric.network else ""
     return f"{metric.name}: {metric.definition} ({metric.paper}).{network}"
 
 

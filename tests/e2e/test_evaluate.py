@@ -58,7 +58,7 @@ def truth(folder: Path, person: int, view: int) -> np.ndarray:
 
 
 def shown(folder: Path) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Person and view -> the model's picture, averaged down, its depth in metres and the true one, without the evaluator."""
+    """Person and view -> the model's picture, averaged down, its depth in metres and the true one, by another road."""
     system = systems.load(folder / "tiny.safetensors")
     seen = {}
     for person in range(PEOPLE):

@@ -8,7 +8,7 @@ sets may be larger than memory, pictures are rendered once for all judges, and p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from neural_core.errors import UsageError
 
 from .subject import Subject
+
+FolderName = Literal["data", "train_data", "pictures", "clips"]
+"""What a metric may be compared with; "pictures" is training's data, or else the held-out ones."""
 
 Better = Literal["higher", "lower", ""]
 """Which values are better; "" where neither is."""
@@ -76,20 +79,38 @@ class Setting:
     data: Path | None = None
     """Held-out people."""
     train_data: Path | None = None
-    """The people that the model was trained on."""
+    """The pictures that the model was trained on."""
+    clips: Path | None = None
+    """Real clips."""
     seeds: int = 100
+    """Portraits that are looked at from all sides."""
     yaws: tuple[float, ...] = (0.0, 30.0)
-    """Degrees."""
+    """These sides, degrees."""
     truncation: float = 0.7
-    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of these portraits."""
+    generated: int = 1000
+    """Pictures of random people, beside which those of a data set are laid."""
 
-    def folder(self, name: Literal["data", "train_data"], metric: str) -> Path:
+    @property
+    def pictures(self) -> Path | None:
+        """Return the data set that random people should look like: where training's is not given, the held-out one."""
+        return self.train_data or self.data
+
+    def folder(self, name: FolderName, metric: str) -> Path:
         """Return a folder that a metric cannot do without. Raises UsageError if it was not given."""
-        folder = self.data if name == "data" else self.train_data
+        folder: Path | None = getattr(self, name)
         if folder is None:
-            option = "--" + name.replace("_", "-")
-            raise UsageError(f"The metric {metric!r} needs people to compare with.", f"Give {option} DIR.")
+            raise UsageError(f"The metric {metric!r} needs {_FOLDERS[name]}", f"Give {_OPTIONS[name]} DIR.")
         return folder
+
+
+_FOLDERS = {
+    "data": "held-out people.",
+    "train_data": "the people that the model was trained on.",
+    "pictures": "a data set to compare with.",
+    "clips": "real clips to compare with.",
+}
+_OPTIONS = {"data": "--data", "train_data": "--train-data", "pictures": "--train-data", "clips": "--clips"}
 
 
 def joined(measured: Sequence[Measured], name: str) -> NDArray[Any]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
-    from .protocol import Judge, Setting
+    from .protocol import FolderName, Judge, Setting
 
-SourceName = Literal["held-out", "seeds"]
+SourceName = Literal["held-out", "seeds", "pictures", "clips"]
+
+
+SOURCES: tuple[SourceName, ...] = get_args(SourceName)
 
 
 @dataclass(frozen=True)
@@ -19,13 +22,15 @@ class Metric:
 
     name: str
     source: SourceName
-    """What it looks at: held-out people of --data, or seeds."""
+    """What it looks at: held-out people; seeds from some sides; random people beside real pictures, or clips."""
     judge: str
     """Module in this package, and class."""
     definition: str
     paper: str
     network: str = ""
-    """What the user has to bring; "" for nothing."""
+    """What the user has to bring, as `neural_core.others` calls it; "" for nothing."""
+    folder: FolderName | None = None
+    """What it is compared with."""
 
     def begin(self, setting: Setting) -> Judge:
         """Return its judge.
@@ -33,6 +38,8 @@ class Metric:
         Raises:
             PortraitError: something that it needs is missing: data, a package, a network.
         """
+        if self.folder is not None:
+            setting.folder(self.folder, self.name)
         module, kind = self.judge.split(":")
         return getattr(importlib.import_module(f".{module}", __package__), kind)(setting)
 
@@ -43,38 +50,56 @@ _ALL = (
         "peak signal-to-noise ratio of held-out people's pictures, made from their true codes at cameras that training "
         "never saw, over mid grey; mean over pictures",
         "standard",
+        folder="data",
     ),
     Metric(
         "ssim", "held-out", "judge_held_out:Ssim",
         "structural similarity of the same pictures with the truth; mean over pictures",
         "Wang et al. 2004",
+        folder="data",
     ),
     Metric(
         "l1", "held-out", "judge_held_out:L1",
         "mean absolute difference of the same pictures from the truth, values in 0..1; mean over pictures",
         "Real3D-Portrait (Ye et al. 2024)",
+        folder="data",
+    ),
+    Metric(
+        "csim", "held-out", "judge_identity:Csim",
+        "cosine between ArcFace's embeddings of the same pictures and of the truth, where FaceMesh finds both faces; "
+        "mean over pictures",
+        "Deng et al. 2019; Real3D-Portrait", "arcface", "data",
     ),
     Metric(
         "swd", "held-out", "judge_held_out:SlicedWasserstein",
         "sliced Wasserstein distance between the same pictures and the truth, at each scale",
         "Karras et al. 2018, section 5",
+        folder="data",
     ),
     Metric(
         "view-variance", "held-out", "judge_held_out:ViewVariance",
         "NVV: standard deviation of a person's PSNR over the views; mean over people. IVV, over input views, is 0 for "
         "people that are made from codes",
         "Coherent3D, eq. 14, 15",
+        folder="data",
     ),
     Metric(
         "depth", "held-out", "judge_held_out:Depth",
         "median over a picture's pixels of |depth - true depth|, as a share of the head's depth; median over pictures",
         "ours",
+        folder="data",
     ),
     Metric(
         "faces", "seeds", "judge_portraits:Faces",
         "portraits in which FaceMesh finds a face, and the median distance of 15 of its landmarks from the rig's, in "
         "distances between the eyes",
         "ours",
+    ),
+    Metric(
+        "multi-view-id", "seeds", "judge_identity:MultiViewId",
+        "cosine between ArcFace's embeddings of a portrait's views, where FaceMesh finds the face in each; mean over "
+        "portraits",
+        "EG3D, section 4; PV3D, eq. 5", "arcface",
     ),
     Metric(
         "cd", "seeds", "judge_portraits:ChamferDistance",
@@ -88,9 +113,27 @@ _ALL = (
         "PV3D (Xu et al. 2023), eq. 7, 8",
     ),
     Metric(
+        "fid", "pictures", "judge_sets:Fid",
+        "Fréchet distance between Inception's features of random people, not truncated and seen by the data's cameras, "
+        "and of the data's pictures",
+        "Heusel et al. 2017, eq. 6", "inception", "pictures",
+    ),
+    Metric(
+        "kid", "pictures", "judge_sets:Kid",
+        "kernel distance (squared MMD, polynomial kernel) between the same features",
+        "Bińkowski et al. 2018, section 4", "inception", "pictures",
+    ),
+    Metric(
+        "fvd", "clips", "judge_sets:Fvd",
+        "Fréchet distance between I3D's features of clips of 16 frames: the data's, and random people seen by the same "
+        "cameras",
+        "Unterthiner et al. 2018; PV3D, appendix A.4", "i3d", "clips",
+    ),
+    Metric(
         "diversity", "seeds", "judge_portraits:Diversity",
         "median pairwise L1 between portraits, divided by that between training people",
         "ours",
+        folder="train_data",
     ),
 )  # fmt: skip
 

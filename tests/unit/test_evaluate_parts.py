@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of the evaluator: the worst cases, laziness, the user's networks, faces, and the table in the docs."""
+
+import gc
+import json
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from torch import nn
+
+from neural_core import others, systems
+from neural_core.human.anny import load_anny_head
+from tests.spheres import write_spheres
+from tests.tiny_models import save_tiny
+from training.evaluate import main
+from training.metrics import judge_identity, judge_sets, sources
+from training.metrics.protocol import Case
+from training.metrics.registry import METRICS
+from training.metrics.worst import KEPT, Worst, sheet
+
+PEOPLE, VIEWS, SIZE = 6, 2, 16
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluate_parts")
+    save_tiny(folder / "tiny.safetensors")
+    write_spheres(folder / "data", PEOPLE, VIEWS, SIZE, z_dim=64)
+    return folder
+
+
+def evaluate(folder: Path, out: Path, metrics: str, *more: str) -> dict:
+    asked = ["--model", str(folder / "tiny.safetensors"), "--data", str(folder / "data"), "--metrics", metrics,
+             "--seeds", "4", "--compare-size", str(SIZE), "--device", "cpu", "--out", str(out), *more]  # fmt: skip
+    assert main(asked) == 0
+    return json.loads((out / "metrics.json").read_text())
+
+
+def picture(value: int) -> np.ndarray:
+    return np.full((2, 3, 3), value, np.uint8)
+
+
+def test_the_worst_are_those_of_a_sort_whoever_saw_them():
+    badness = np.random.default_rng(0).permutation(50) // 2  # each value twice
+    expected = sorted(range(50), key=lambda index: (-badness[index], index))[:KEPT]
+    whole, halves = Worst(), (Worst(), Worst())
+    for index in range(50):
+        case = Case(float(badness[index]), picture(index))
+        whole.see(index, [case])
+        halves[index % 2].see(index, [case])
+    halves[0].merge(halves[1])
+    for worst in (whole, halves[0]):
+        ranked = worst.ranked()
+        assert [index for index, _ in ranked] == expected
+        assert all((case.picture == index).all() for index, case in ranked)
+
+
+def test_the_sheet_shows_the_worst_first_and_every_case():
+    canvas = sheet([Case(5 - value, picture(value)) for value in range(5)])
+    shown = [canvas[row : row + 2, column : column + 3] for row in (0, 6) for column in (0, 7, 14, 21)]
+    assert [int(part[0, 0, 0]) for part in shown] == [0, 1, 2, 3, 4, 255, 255, 255]
+    assert all((part == part[0, 0]).all() for part in shown)
+
+
+def test_one_person_is_in_memory_at_a_time(folder, tmp_path, monkeypatch):
+    alive, most = weakref.WeakSet(), []
+    read = sources.TruePictures.__init__
+
+    def counted(self, path):
+        gc.collect()
+        read(self, path)
+        alive.add(self)
+        most.append(len(alive))
+
+    monkeypatch.setattr(sources.TruePictures, "__init__", counted)
+    evaluate(folder, tmp_path, "psnr,depth")
+    assert len(most) == PEOPLE
+    assert max(most) <= 2, "the one before may still be held while the next is read"
+
+
+class ColourMeans(nn.Module):
+    """Stands for Inception: its features are the channels' means and a mixture; it remembers what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchor = nn.Parameter(torch.zeros(1))
+        self.shown: list[torch.Tensor] = []
+
+    def forward(self, pictures: torch.Tensor) -> tuple[torch.Tensor]:
+        assert pictures.dtype == torch.uint8
+        self.shown.append(pictures)
+        means = pictures.float().mean((2, 3)) / 255
+        return (torch.cat([means, means.prod(1, keepdim=True)], dim=1),)
+
+
+def test_fid_and_kid_lay_random_people_beside_all_pictures_of_the_data(folder, tmp_path, monkeypatch):
+    network = ColourMeans()
+    monkeypatch.setattr(others, "find", lambda name, needed_by: tmp_path / name)
+    monkeypatch.setattr(judge_sets, "_inception", lambda path, device: network)
+    report = evaluate(folder, tmp_path, "fid,kid", "--generated", "5")
+    real = [pictures for pictures in network.shown if any(np.array_equal(pictures[0], true) for true in truths(folder))]
+    made = [pictures for pictures in network.shown if not any(pictures is one for one in real)]
+    assert (len(made), len(real)) == (5, PEOPLE * VIEWS), "each once, though two metrics look at it"
+    assert report["figures"]["fid"]["count"] == 5
+    a, b = (torch.cat([network(one)[0] for one in some]).double().numpy() for some in (made, real))
+    root = scipy.linalg.sqrtm(np.cov(a, rowvar=False) @ np.cov(b, rowvar=False)).real
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum()
+    expected += np.trace(np.cov(a, rowvar=False) + np.cov(b, rowvar=False) - 2 * root)
+    assert report["figures"]["fid"]["value"] == pytest.approx(expected, rel=1e-3, abs=1e-6)
+
+
+def truths(folder: Path) -> list[np.ndarray]:
+    """All true pictures over grey, [3, h, w], 0..255."""
+    import imageio.v3 as iio
+
+    found = []
+    for file in sorted((folder / "data" / "00000").glob("*.png")):
+        rgba = iio.imread(file).astype(np.float64)
+        alpha = rgba[..., 3:] / 255
+        found.append(np.rint(rgba[..., :3] * alpha + 127.5 * (1 - alpha)).transpose(2, 0, 1).astype(np.uint8))
+    return found
+
+
+def test_random_people_are_not_truncated_and_seen_by_the_datas_cameras(folder):
+    from training.metrics.set_sources import GeneratedPictures
+    from training.metrics.subject import Subject
+
+    system = systems.load(folder / "tiny.safetensors")
+    source = GeneratedPictures(Subject(system, SIZE), folder / "data", 3)
+    labels = source.real.labels
+    for seed in range(3):
+        label = source.label(seed)
+        assert (labels == label).all(1).any()
+        camera = source.subject.in_head_space(label)
+        seen = system.pose(system.create(seed, 1.0)).render(camera, 32)
+        expected = ((seen.image + 1) / 2 + 0.5 * (1 - seen.opacity))[0].clamp(0, 1)
+        torch.testing.assert_close(source[seed].pictures()["generated"], expected, atol=1e-6, rtol=0)
+
+
+def test_a_missing_network_is_refused_by_name_or_left_out(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(tmp_path))
+    asked = ["--model", str(folder / "tiny.safetensors"), "--data", str(folder / "data"), "--device", "cpu",
+             "--seeds", "2", "--compare-size", str(SIZE), "--out", str(tmp_path / "out")]  # fmt: skip
+    assert main([*asked, "--metrics", "l1,fid"]) == 1
+    message = capsys.readouterr().err
+    assert "'fid'" in message
+    assert "pt_inception" in message
+    assert str(tmp_path / "others") in message
+
+
+def rig_pixels(folder: Path, yaw: float, seed: int) -> np.ndarray:
+    """Where the rig's 478 landmarks of a seed are in a portrait of 32 pixels: a pinhole camera by hand."""
+    system = systems.load(folder / "tiny.safetensors")
+    face = load_anny_head()
+    shape = system.create(seed, 0.7).shape.numpy()
+    points = face.landmarks(face.vertices(shape), "478")
+    angle = np.deg2rad(yaw)
+    forward = -np.array([np.sin(angle), 0, np.cos(angle)])
+    right = np.array([np.cos(angle), 0, -np.sin(angle)])
+    apart = points - -1.35 * forward  # radius 2.7 model units, 2 to the metre
+    along = apart @ forward
+    return 32 * (0.5 + 4.2647 * np.stack([apart @ right / along, -apart[:, 1] / along], axis=1))
+
+
+def test_faces_are_counted_and_measured_at_each_yaw(folder, tmp_path, monkeypatch):
+    asked: list[int] = []
+
+    def detector(pictures: np.ndarray) -> list[np.ndarray | None]:
+        """No face from the side for seed 2; else the rig's landmarks, shifted by 0.3 pixels, at 30 degrees by 0.6."""
+        seed = len(asked)
+        asked.append(len(pictures))
+        shifted = [rig_pixels(folder, yaw, seed) + shift for yaw, shift in ((0, [0.3, 0]), (30, [0, 0.6]))]
+        return [shifted[0], None if seed == 2 else shifted[1]]
+
+    monkeypatch.setattr(sources, "detect", detector)
+    figures = evaluate(folder, tmp_path, "faces", "--compare-size", "32")["figures"]
+    assert figures["faces_found_0"]["value"] == 4
+    assert figures["faces_found_30"]["value"] == 3
+    for yaw, shift, seeds in ((0, 0.3, (0, 1, 2, 3)), (30, 0.6, (0, 1, 3))):
+        eyes = [rig_pixels(folder, yaw, seed)[[[362, 263], [33, 133]]].mean(1) for seed in seeds]
+        expected = np.median([100 * shift / np.linalg.norm(left - right) for left, right in eyes])
+        assert figures[f"landmark_distance_{yaw}"]["value"] == pytest.approx(expected, rel=1e-3)
+        assert figures[f"landmark_distance_{yaw}"]["count"] == len(seeds)
+
+
+class FirstPixels(nn.Module):
+    """Stands for ArcFace: an embedding of what it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.anchor = nn.Parameter(torch.zeros(1))
+
+    def forward(self, faces: torch.Tensor) -> torch.Tensor:
+        return nn.functional.normalize(faces.mean((2, 3)), dim=1)
+
+
+def test_identity_is_compared_where_both_faces_are_found(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(others, "find", lambda name, needed_by: tmp_path / name)
+    monkeypatch.setattr(judge_identity, "arcface", lambda path, device: FirstPixels())
+    points = np.zeros((478, 2))
+    points[[33, 133], 0], points[[362, 263], 0], points[4], points[61], points[291] = 4, 12, (8, 8), (5, 12), (11, 12)
+    points[[33, 133, 362, 263], 1] = 5
+    calls = []
+
+    def detector(pictures: np.ndarray) -> list[np.ndarray | None]:
+        calls.append(len(pictures))
+        return [None if len(calls) == 1 and number == 0 else points for number in range(len(pictures))]
+
+    monkeypatch.setattr(sources, "detect", detector)
+    figures = evaluate(folder, tmp_path, "csim,multi-view-id")["figures"]
+    assert figures["csim"]["count"] == PEOPLE * VIEWS - 1
+    assert figures["multi_view_id"]["count"] == 4
+    assert 0.9 < figures["csim"]["value"] <= 1, "the means of colours are all positive"
+
+
+def test_the_help_comes_without_torch():
+    blocked = "import sys; sys.modules['torch'] = sys.modules['numpy'] = None\n"
+    program = blocked + "from training.evaluate import main\nsys.exit(main(['--list']))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          cwd=Path(__file__).resolve().parents[2])  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "psnr: " in done.stdout
+
+
+def test_the_table_in_the_docs_is_the_registry(repository):
+    rows = {
+        line.split("|")[1].strip().strip("`"): line
+        for line in (repository / "docs" / "metrics.md").read_text().splitlines()
+        if line.startswith("| `")
+    }
+    assert list(rows) == list(METRICS)
+    for name, metric in METRICS.items():
+        cells = [cell.strip() for cell in rows[name].strip("|").split("|")]
+        assert cells[1] == metric.definition
+        assert cells[2] == metric.paper
+        files = others.NETWORKS[metric.network].files[0] if metric.network else ""
+        assert cells[4].strip("`") == files

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sources for judges of sets: random seeds seen as a data set's cameras see its people, beside its pictures or clips.
+
+Seeds are not truncated, as in the papers: truncation makes portraits nicer and the set poorer.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..data.clips import ClipSet
+from ..data.pictures import PictureSet
+from .pictures import over_grey
+from .subject import Subject
+
+FRAMES = 16
+"""Of a clip (PV3D, appendix A.4)."""
+
+
+class GeneratedPictures:
+    """Item i is the i-th real picture, while there are any, and seed i, while as many are wanted."""
+
+    what = "pictures"
+
+    def __init__(self, subject: Subject, folder: Path, count: int) -> None:
+        """Open the data set. Raises InputError if it cannot be read."""
+        self.subject, self.count, self.real = subject, count, PictureSet(folder)
+        generator = torch.Generator().manual_seed(0)
+        self._cameras = torch.randint(len(self.real), (count,), generator=generator)
+
+    def __len__(self) -> int:
+        return max(self.count, len(self.real))
+
+    def __getitem__(self, index: int) -> Generated:
+        return Generated(self, index)
+
+    def label(self, index: int) -> Float[Tensor, "1 25"]:
+        """Return the camera of a seed: that of a real picture, drawn at random."""
+        place = int(self._cameras[index])
+        return self.real.labels[place : place + 1]
+
+
+class Generated:
+    """A seed's picture and a real one."""
+
+    def __init__(self, source: GeneratedPictures, index: int) -> None:
+        self._source, self.index = source, index
+        self.features: dict[str, NDArray] = {}
+        """What judges found of `pictures`, for the next one."""
+
+    def pictures(self) -> dict[str, Float[Tensor, "3 h w"]]:
+        """Return "generated" and "real", over grey, 0..1; one of them if there are no more of the other."""
+        source, found = self._source, {}
+        if self.index < source.count:
+            found["generated"] = self._generated
+        if self.index < len(source.real):
+            found["real"] = self._real
+        return found
+
+    @cached_property
+    def _generated(self) -> Float[Tensor, "3 h w"]:
+        subject = self._source.subject
+        _, person = subject.of_seed(self.index, truncation=1.0)
+        return subject.see(person, subject.in_head_space(self._source.label(self.index))).views.picture[0]
+
+    @cached_property
+    def _real(self) -> Float[Tensor, "3 h w"]:
+        return real_pictures(self._source.real.read(self.index)["picture"][None], self._source.subject.size)[0]
+
+
+class GeneratedClips:
+    """Item i is the i-th real clip, and seed i seen by the same cameras, one after the other."""
+
+    what = "clips"
+
+    def __init__(self, subject: Subject, folder: Path) -> None:
+        """Open the data set. Raises InputError if it has no clips."""
+        self.subject, self.real = subject, ClipSet(folder, FRAMES, hop=FRAMES)
+
+    def __len__(self) -> int:
+        return len(self.real)
+
+    def __getitem__(self, index: int) -> GeneratedClip:
+        return GeneratedClip(self, index)
+
+
+class GeneratedClip:
+    """A seed's clip and a real one, [f, 3, h, w] in 0..1 over grey."""
+
+    def __init__(self, source: GeneratedClips, index: int) -> None:
+        item, subject = source.real.read(index), source.subject
+        self.real = real_pictures(item["picture"], subject.size)
+        _, person = subject.of_seed(index, truncation=1.0)
+        self.generated = subject.see(person, subject.in_head_space(item["label"])).views.picture
+
+
+def real_pictures(pictures: Tensor, size: int) -> Float[Tensor, "n 3 s s"]:
+    """Return a data set's pictures [n, 3 or 4, h, w] uint8 over grey, 0..1, averaged down if they are larger."""
+    colour = pictures[:, :3].float() / 255
+    if pictures.shape[1] == 4:
+        alpha = pictures[:, 3:].float() / 255
+        colour = over_grey(colour * alpha, alpha)
+    return F.adaptive_avg_pool2d(colour, size) if colour.shape[-1] > size else colour
