@@ -367,15 +367,20 @@ def test_the_probability_follows_the_signs_by_hand():
     assert seen == [0, 0.1, 0.1, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1, 0, 0, 0]
 
 
-def test_the_probability_ends_at_one_and_can_be_resumed_between_adjustments():
-    p = AdaptiveProbability(kimg=0.1, every=3)
-    for _ in range(7):
+def test_the_probability_ends_at_one():
+    p = AdaptiveProbability(kimg=0.1, every=1)
+    for _ in range(3):
         p.update(1.0, 40)
     assert p.value == 1
-    p.update(-1.0, 40)
-    other = AdaptiveProbability(kimg=0.1, every=3)
+
+
+def test_the_probability_can_be_resumed_between_adjustments():
+    p = AdaptiveProbability(kimg=1, every=3)
+    for _ in range(5):
+        p.update(1.0, 40)
+    other = AdaptiveProbability(kimg=1, every=3)
     other.load_state(p.state())
     for probability in (p, other):
-        probability.update(-1.0, 10)  # the mean of 40 ones, 40 and 10 minus ones is below the target
-    assert other.value == p.value == pytest.approx(1 - 0.9)
+        probability.update(0.5, 10)  # 0.94 over 90 pictures: up, which 0.5 alone would not do
+    assert other.value == p.value == pytest.approx(0.12 + 0.09)
     assert other.state() == p.state()
