@@ -74,13 +74,20 @@ def test_decoder_modulation_is_what_changes_with_the_code():
     assert colour.max() <= 1.001
 
 
-def test_modulation_scales_and_shifts_the_first_layer():
-    decoder = FiLMDecoder(4, 8, 5)
+@pytest.mark.parametrize("film_hidden", [0, 7])
+def test_modulation_scales_and_shifts_the_first_layer(film_hidden):
+    decoder = FiLMDecoder(4, 8, 5, features=6, film_hidden=film_hidden)
     features, code = torch.rand(1, 3, 4), torch.rand(1, 5)
-    scale, shift = (decoder.film.weight @ code[0] + decoder.film.bias).chunk(2)
+    film, hidden_code = decoder.film, code[0]
+    if film_hidden:
+        first, _, film = decoder.film
+        hidden_code = first.weight @ code[0] + first.bias
+        hidden_code = hidden_code * torch.sigmoid(hidden_code)
+    scale, shift = (film.weight @ hidden_code + film.bias).chunk(2)
     hidden = (features @ decoder.input.weight.T + decoder.input.bias) * (1 + scale) + shift
     raw = decoder.output(torch.nn.functional.silu(decoder.middle(torch.nn.functional.silu(hidden))))
     density, colour = decoder(features, decoder.modulation(code))
+    assert colour.shape == (1, 3, 6)
     torch.testing.assert_close(density, decoder.density_gain * raw[..., :1])
     torch.testing.assert_close(colour, torch.sigmoid(raw[..., 1:]) * 1.002 - 0.001)
 

@@ -14,7 +14,7 @@ from neural_core.nn.layers import (
     normalise_second_moment,
 )
 from neural_core.nn.stylegan2 import MappingNetwork, SynthesisLayer, SynthesisNetwork, ToRGB, channels_at
-from neural_core.nn.superresolution import SuperResolution
+from neural_core.nn.superresolution import SubpixelSuperResolution, SuperResolution
 from neural_core.ops.upfirdn2d import BINOMIAL, make_filter
 from training.discriminators import Discriminator, DualDiscriminator
 
@@ -259,3 +259,31 @@ def test_discriminator_of_unit_pictures_is_not_saturated():
     network = Discriminator(32, channel_base=512, channel_max=32)
     logits = network(torch.randn(16, 3, 32, 32), torch.randn(16, 25)).detach()
     assert 0.001 < logits.std() < 10
+
+
+def test_subpixel_superresolution_begins_as_an_enlargement_that_knows_coverage():
+    network = SubpixelSuperResolution(5, (6, 4)).requires_grad_(False)
+    column = torch.arange(8.0)
+    features = (column / 10 - 0.4).expand(2, 5, 8, 8)
+    picture, opacity = network(features, (column / 7).expand(2, 1, 8, 8))
+    where = ((torch.arange(32.0) + 0.5) / 4 - 0.5).clamp(0, 7)  # the same ramp, in steps of a quarter
+    torch.testing.assert_close(picture, (where / 10 - 0.4).expand(2, 3, 32, 32), atol=1e-6, rtol=0)
+    torch.testing.assert_close(opacity, (where / 7).expand(2, 1, 32, 32), atol=1e-6, rtol=0)
+
+
+def test_subpixel_superresolution_of_a_crop_is_a_crop_and_every_pixel_can_differ():
+    torch.manual_seed(5)
+    network = SubpixelSuperResolution(5, (6, 4)).requires_grad_(False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    features, opacity = torch.randn(1, 5, 20, 20), torch.rand(1, 1, 20, 20)
+    whole = torch.cat(network(features, opacity), dim=1)
+    part = torch.cat(network(features[..., 2:, 3:], opacity[..., 2:, 3:]), dim=1)
+    reach = 5  # three layers at the rendering's pixels, two at half of one: edges reach this far at most
+    inner = slice(4 * reach, None)
+    torch.testing.assert_close(part[..., inner, inner], whole[..., 8:, 12:][..., inner, inner], atol=1e-5, rtol=0)
+    assert not torch.allclose(part, whole[..., 8:, 12:])
+    one_square = (whole - torch.cat([features[:, :3], opacity], 1).repeat_interleave(4, 2).repeat_interleave(4, 3))[
+        0, 0, 40:44, 40:44
+    ]
+    assert one_square.flatten().unique().numel() == 16

@@ -11,11 +11,11 @@ import torch
 from neural_core import media
 from neural_core.errors import InputError, UsageError
 from neural_core.records import Record
-from neural_core.systems.eg3d.config import EG3DConfig, IdentityConfig
+from neural_core.systems.eg3d.config import EG3DConfig, IdentityConfig, SuperResolutionConfig
 from tests.spheres import colour_of, write_spheres
 from training.data.portraits import load_portraits
 from training.data.ray_batches import PatchChoice, draw_rays
-from training.recipes import eg3d
+from training.recipes import eg3d_warm_start
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
 
 def test_a_ray_sees_its_own_pixel(folder):
     data = load_portraits(folder)
-    batch = draw_rays(data, PatchChoice(people=2, views=3, patches=5, side=4), torch.Generator().manual_seed(0))
+    batch = draw_rays(data, PatchChoice(people=2, views=3, patches=5, side=4), 1, torch.Generator().manual_seed(0))
     assert batch.colour.shape == (6, 5 * 16, 3)
     columns, rows = (batch.pixels * 32 - 0.5).round().long().unbind(-1)
     for k, person in enumerate(batch.people.repeat_interleave(3)):
@@ -42,7 +42,7 @@ def test_a_ray_sees_its_own_pixel(folder):
 def test_patches_are_squares_of_neighbours_and_mostly_on_the_person(folder):
     data = load_portraits(folder)
     choice = PatchChoice(people=4, views=2, patches=30, side=4)
-    batch = draw_rays(data, choice, torch.Generator().manual_seed(1))
+    batch = draw_rays(data, choice, 1, torch.Generator().manual_seed(1))
     patches = (batch.pixels * 32 - 0.5).round().unflatten(1, (30, 4, 4))
     torch.testing.assert_close(patches.diff(dim=2)[..., 1], torch.ones_like(patches.diff(dim=2)[..., 1]))
     torch.testing.assert_close(patches.diff(dim=3)[..., 0], torch.ones_like(patches.diff(dim=3)[..., 0]))
@@ -50,9 +50,50 @@ def test_patches_are_squares_of_neighbours_and_mostly_on_the_person(folder):
     assert batch.alpha.mean() > 1.5 * covered
 
 
+def test_rays_four_pixels_apart_see_the_mean_of_the_pixels_where_they_pass(folder):
+    data = load_portraits(folder)
+    choice = PatchChoice(people=2, views=3, patches=3, side=5)
+    batch = draw_rays(data, choice, 4, torch.Generator().manual_seed(2))
+    assert batch.picture.shape == (2 * 3 * 3, 4, 20, 20)
+    corner = (batch.pixels * 32).unflatten(1, (3, 5, 5))[:, :, 0, 0] - 2  # a ray is in the middle of 4 x 4 pixels
+    for k, person in enumerate(batch.people.repeat_interleave(3)):
+        view = (data.cameras[person] == batch.cameras[k]).all(-1).nonzero().item()
+        rgba, depth = data.rgba[person, view].double() / 255, data.depth[person, view].double()
+        for patch in range(3):
+            left, top = corner[k, patch].round().long().tolist()
+            there = rgba[:, top : top + 20, left : left + 20].clone()
+            there[:3] *= there[3]
+            torch.testing.assert_close(batch.picture[3 * k + patch].double(), there, atol=1e-6, rtol=0)
+            for row, column in [(0, 0), (4, 1), (2, 3)]:
+                ray = patch * 25 + row * 5 + column
+                four = (slice(4 * row + 1, 4 * row + 3), slice(4 * column + 1, 4 * column + 3))
+                expected = there[(slice(None), *four)].mean(dim=(1, 2))
+                seen = torch.cat([batch.colour[k, ray], batch.alpha[k, ray, None]]).double()
+                torch.testing.assert_close(seen, expected, atol=1e-6, rtol=0)
+                near = depth[top : top + 20, left : left + 20][four]
+                smooth = near.min() > 0 and near.max() - near.min() < 0.03
+                assert batch.depth[k, ray] == pytest.approx(float(near.mean()) if smooth else 0.0, abs=1e-5)
+
+
+def test_eyes_and_mouth_count_more_and_are_chosen_more_often(folder):
+    data = load_portraits(folder)
+    features = torch.tensor([[0.25, 0.75, 1.0], [0.75, 0.75, 0.0], [0.5, 0.5, 0.0]])  # one is visible
+    data = dataclasses.replace(data, features=features.expand(data.people, 3, 3, 3))
+    choice = PatchChoice(
+        people=4, views=2, patches=40, side=4, feature_weight=3.0, feature_size=0.05, feature_share=0.5
+    )
+    batch = draw_rays(data, choice, 1, torch.Generator().manual_seed(3))
+    where = batch.pixels.unflatten(1, (40, 4, 4)).flatten(0, 1)
+    apart = (where - torch.tensor([0.25, 0.75])).norm(dim=-1)
+    expected = 1 + 3 * torch.exp(-(apart**2) / (2 * 0.05**2))
+    torch.testing.assert_close(batch.weight[:, 0], expected)
+    near = apart[:, 2, 2] < 3 * 0.05
+    assert 0.4 < near.float().mean() < 0.75  # half were sent there, 11 % of the rest would be there anyway
+
+
 def test_same_generator_same_rays(folder):
     data = load_portraits(folder)
-    first, second = (draw_rays(data, PatchChoice(2, 2, 4, 4), torch.Generator().manual_seed(9)) for _ in range(2))
+    first, second = (draw_rays(data, PatchChoice(2, 2, 4, 4), 1, torch.Generator().manual_seed(9)) for _ in range(2))
     assert torch.equal(first.pixels, second.pixels)
     assert torch.equal(first.people, second.people)
 
@@ -112,11 +153,12 @@ def test_only_people_of_whom_the_code_says_everything(tmp_path):
 
 @pytest.mark.parametrize(("name", "there"), [("people", 4), ("views", 3), ("side", 32)])
 def test_a_step_that_takes_more_than_there_is_is_a_sentence(folder, name, there):
-    model = EG3DConfig(z_dim=8, identity=IdentityConfig())
+    no_superresolution = SuperResolutionConfig(kind="none")
+    model = EG3DConfig(z_dim=8, identity=IdentityConfig(), superresolution=no_superresolution)
     patches = dataclasses.replace(PatchChoice(people=4, views=3, side=8), **{name: there + 1})
-    config = eg3d.Config(model=model, data=eg3d.DataConfig(path=(str(folder),)), patches=patches)
+    config = eg3d_warm_start.Config(model=model, data=eg3d_warm_start.DataConfig(path=(str(folder),)), patches=patches)
     with pytest.raises(UsageError, match=rf"patches\.{name} is {there + 1}, but the data has only {there}"):
-        eg3d.build(config, torch.device("cpu"))
+        eg3d_warm_start.build(config, torch.device("cpu"))
 
 
 def test_an_empty_folder_is_a_sentence(tmp_path):
