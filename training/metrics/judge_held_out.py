@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from neural_core import others
 from neural_core.errors import UsageError
 from neural_core.human.anny import load_anny_head
 
+from .perceptual import SMALLEST, lpips, perceptual_distance
 from .pictures import l1, median_depth_error, psnr, ssim
 from .protocol import Better, Case, Figure, Measured, Setting, joined
 from .sliced_wasserstein import COARSEST, sliced_wasserstein
@@ -96,6 +98,24 @@ class L1(PictureScore):
         return l1(picture, truth)
 
 
+class Lpips(PictureScore):
+    """LPIPS."""
+
+    name, better = "lpips", "lower"
+
+    def __init__(self, setting: Setting) -> None:
+        if setting.subject.pixels < SMALLEST:
+            raise UsageError(f"LPIPS needs pictures of at least {SMALLEST} pixels.", "Give a larger --compare-size.")
+        path = others.find("alexnet", "The metric 'lpips'")
+        self.device = setting.subject.system.device
+        self.network = lpips("alexnet", path, self.device)
+
+    def score(self, picture: Tensor, truth: Tensor) -> Tensor:
+        """Return the distance in AlexNet's features."""
+        with torch.inference_mode():
+            return perceptual_distance(self.network, picture.to(self.device), truth.to(self.device)).cpu()
+
+
 class SlicedWasserstein:
     """The sliced Wasserstein distance between the model's pictures and the true ones."""
 
@@ -170,11 +190,12 @@ class Depth:
                        len(errors), "pictures", "")]  # fmt: skip
 
 
-def worst_picture(item: HeldOutPerson, scores: Tensor, better: Better) -> Case:
-    """Return a person's worst picture, beside the truth."""
+def worst_picture(item: HeldOutPerson, scores: Tensor, better: Better, numbers: Sequence[int] | None = None) -> Case:
+    """Return a person's worst picture, beside the truth; `numbers` says which pictures the scores are of."""
     badness = (-scores if better == "higher" else scores).nan_to_num(torch.inf)
-    number = int(badness.argmax())
-    return Case(float(badness[number]), side_by_side(item.truth[number], item.shown.compared[number]))
+    worst = int(badness.argmax())
+    number = worst if numbers is None else numbers[worst]
+    return Case(float(badness[worst]), side_by_side(item.truth[number], item.shown.compared[number]))
 
 
 def _in_8_bits(pictures: Tensor) -> NDArray[np.uint8]:

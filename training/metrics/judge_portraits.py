@@ -15,6 +15,7 @@ from neural_core.records import HEAD_TO_MODEL
 
 from .depth_chamfer import depth_chamfer
 from .faces import check_available, landmark_distance
+from .landmarks import multiview_landmark_consistency
 from .pictures import median_pairwise_l1
 from .protocol import Case, Figure, Measured, Setting, joined
 from .sources import SeedPerson, TruePictures, people_files
@@ -26,6 +27,9 @@ from .worst import side_by_side
 EG3D_BIN = 1.05 / 48 / HEAD_TO_MODEL
 """Metres (10.9 mm): the distance of the published EG3D's coarse samples, (3.3 - 2.25) / 48 model units. The same
 for all models, so that their figures can be compared; PV3D takes each generator's own."""
+
+
+EYES = "% of the eyes' distance"
 
 
 class Faces:
@@ -58,7 +62,7 @@ class Faces:
             known = distance[:, number][~np.isnan(distance[:, number])]
             if len(known):
                 median = 100 * float(np.median(known))
-                figures.append(Figure(f"landmark_distance_{yaw:g}", median, "% of the eyes' distance", "lower",
+                figures.append(Figure(f"landmark_distance_{yaw:g}", median, EYES, "lower",
                                       len(known), "faces", f"FaceMesh to the rig, median, {at}"))  # fmt: skip
         return figures
 
@@ -112,6 +116,28 @@ class WarpingError(SideViews):
     def compare(self, front: Views, side: Views) -> Tensor:
         """Return the warping error."""
         return warping_error(front, side)
+
+
+class LandmarkConsistency:
+    """Whether the landmarks of a portrait's views are points in space."""
+
+    def __init__(self, setting: Setting) -> None:
+        check_available()
+        if len(setting.yaws) < 2:
+            raise UsageError("The metric 'landmark-consistency' compares views.", "Give --yaw 0,30.")
+
+    def measure(self, item: SeedPerson) -> Measured | None:
+        """Take one portrait, if two of its views show a face."""
+        apart = multiview_landmark_consistency(item.landmarks, item.shown.views.camera, 1)
+        if np.isnan(apart):
+            return None
+        return Measured({"apart": np.array([apart])}, (Case(apart, side_by_side(*item.shown.views.picture)),))
+
+    def figures(self, measured: Sequence[Measured]) -> list[Figure]:
+        """Take the median."""
+        apart = joined(measured, "apart")
+        median = 100 * float(np.median(apart))
+        return [Figure("landmark_consistency", median, EYES, "lower", len(apart), "portraits", "")]
 
 
 class Diversity:

@@ -65,10 +65,39 @@ _ALL = (
         folder="data",
     ),
     Metric(
+        "lpips", "held-out", "judge_held_out:Lpips",
+        "distance between the same pictures and the truth in AlexNet's features; mean over pictures",
+        "Zhang et al. 2018, eq. 1", "alexnet", "data",
+    ),
+    Metric(
         "csim", "held-out", "judge_identity:Csim",
         "cosine between ArcFace's embeddings of the same pictures and of the truth, where FaceMesh finds both faces; "
         "mean over pictures",
         "Deng et al. 2019; Real3D-Portrait", "arcface", "data",
+    ),
+    Metric(
+        "akd", "held-out", "judge_faces:Akd",
+        "mean distance of 68 landmarks (FaceMesh's) between the same pictures and the truth, where both show a face; "
+        "mean over pictures",
+        "Real3D-Portrait, section 4.2",
+        folder="data",
+    ),
+    Metric(
+        "aed", "held-out", "judge_faces:Aed",
+        "mean difference of DECA's expression coefficients between the same pictures and the truth",
+        "Next3D, section 4.2", "deca", "data",
+    ),
+    Metric(
+        "apd", "held-out", "judge_faces:Apd",
+        "mean difference of DECA's head rotation between the same pictures and the truth",
+        "Next3D, section 4.2", "deca", "data",
+    ),
+    Metric(
+        "landmark-consistency-held-out", "held-out", "judge_faces:HeldOutConsistency",
+        "the same as landmark-consistency over each person's pictures, beside that of the true pictures; median over "
+        "people",
+        "ours",
+        folder="data",
     ),
     Metric(
         "swd", "held-out", "judge_held_out:SlicedWasserstein",
@@ -85,7 +114,7 @@ _ALL = (
     ),
     Metric(
         "depth", "held-out", "judge_held_out:Depth",
-        "median over a picture's pixels of |depth - true depth|, as a share of the head's depth; median over pictures",
+        "median depth error of a picture's pixels, as a share of the head's depth; median over pictures",
         "ours",
         folder="data",
     ),
@@ -100,6 +129,12 @@ _ALL = (
         "cosine between ArcFace's embeddings of a portrait's views, where FaceMesh finds the face in each; mean over "
         "portraits",
         "EG3D, section 4; PV3D, eq. 5", "arcface",
+    ),
+    Metric(
+        "landmark-consistency", "seeds", "judge_portraits:LandmarkConsistency",
+        "root mean square distance of the rays of FaceMesh's landmarks, from a portrait's views, to the points that "
+        "are nearest to them, in distances between the eyes; median over portraits",
+        "ours",
     ),
     Metric(
         "cd", "seeds", "judge_portraits:ChamferDistance",

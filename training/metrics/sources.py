@@ -6,9 +6,11 @@ An item renders what judges ask for when the first of them asks, and keeps it wh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ from .pictures import over_grey
 from .subject import Shown, Subject
 
 Landmarks = NDArray[np.float64]
-"""[478, 2] pixels."""
+"""[478, 2] x and y in 0..1 from the upper left corner of the picture."""
 
 
 class Source(Protocol):
@@ -61,6 +63,20 @@ class HeldOut:
         return HeldOutPerson(self, index, TruePictures(self.files[index]))
 
 
+@dataclass(frozen=True)
+class FacePairs:
+    """k pictures of a person, in which FaceMesh sees the face on both sides."""
+
+    numbers: list[int]
+    """Which of the person's pictures they are."""
+    shown: Float[Tensor, "k 3 h w"]
+    """What the model shows, 0..1."""
+    points: Float[Tensor, "k 478 2"]
+    """The landmarks there, in pixels."""
+    true: Float[Tensor, "k 3 ht wt"]
+    true_points: Float[Tensor, "k 478 2"]
+
+
 class HeldOutPerson:
     """One of them."""
 
@@ -70,6 +86,8 @@ class HeldOutPerson:
         if len(true.record.z) != self.subject.code_size:
             raise InputError(f"its code has {len(true.record.z)} numbers, the model takes {self.subject.code_size}")
         self.camera = self.subject.in_head_space(torch.from_numpy(true.record.cameras))
+        self.notes: dict[str, Any] = {}
+        """What one judge found, for the next one."""
 
     @cached_property
     def truth(self) -> Float[Tensor, "n 3 s s"]:
@@ -99,13 +117,26 @@ class HeldOutPerson:
 
     @cached_property
     def landmarks(self) -> list[Landmarks | None]:
-        """Return FaceMesh's landmarks in what the model shows, in pixels of the size at which pictures are compared."""
-        return landmarks_of(self.shown.views.picture, self.subject.pixels)
+        """Return FaceMesh's landmarks in what the model shows, None where it sees no face."""
+        return detect(self.shown.views.picture)
 
     @cached_property
     def true_landmarks(self) -> list[Landmarks | None]:
-        """Return FaceMesh's landmarks in the true pictures, in the same pixels."""
-        return landmarks_of(self.true.over_grey(), self.subject.pixels)
+        """Return FaceMesh's landmarks in the true pictures."""
+        return detect(self._true_pictures)
+
+    @cached_property
+    def face_pairs(self) -> FacePairs:
+        """Return the pictures in which FaceMesh sees the model's face and the true one."""
+        both = zip(self.landmarks, self.true_landmarks, strict=True)
+        numbers = [number for number, (ours, true) in enumerate(both) if ours is not None and true is not None]
+        shown, true = self.shown.views.picture[numbers], self._true_pictures[numbers]
+        ours = _pixels([self.landmarks[number] for number in numbers], shown)
+        return FacePairs(numbers, shown, ours, true, _pixels([self.true_landmarks[number] for number in numbers], true))
+
+    @cached_property
+    def _true_pictures(self) -> Float[Tensor, "n 3 h w"]:
+        return self.true.over_grey()
 
 
 class Seeds:
@@ -140,19 +171,18 @@ class SeedPerson:
 
     @cached_property
     def landmarks(self) -> list[Landmarks | None]:
-        """Return FaceMesh's landmarks in pixels of the portraits, None where it sees no face."""
-        return landmarks_of(self.shown.views.picture, self.subject.size)
+        """Return FaceMesh's landmarks, None where it sees no face."""
+        return detect(self.shown.views.picture)
 
     @cached_property
     def rig_landmarks(self) -> list[Landmarks] | None:
-        """Return where the rig of that person has them, in the same pixels; None if the model does not know the rig."""
+        """Return where the rig of that person has them; None if the model does not know the rig."""
         shape = self._portrait.shape
         if shape is None:
             return None
         face, camera = self._source.face, self._source.camera
         points = torch.from_numpy(face.landmarks(face.vertices(shape.cpu().numpy()), "478")).float()
-        projected = camera.project(points.expand(len(camera), -1, -1)) * self.subject.size
-        return list(projected.double().numpy())
+        return list(camera.project(points.expand(len(camera), -1, -1)).double().numpy())
 
 
 class TruePictures:
@@ -203,7 +233,7 @@ def people_files(folder: Path) -> list[Path]:
     return files
 
 
-def landmarks_of(pictures: Float[Tensor, "n 3 h w"], size: int) -> list[Landmarks | None]:
-    """Return FaceMesh's landmarks in pictures, 0..1, in pixels as if these were `size` wide."""
-    found = detect((pictures.movedim(1, -1) * 255).round().byte().numpy())
-    return [None if points is None else points * (size / pictures.shape[-1]) for points in found]
+def _pixels(landmarks: Sequence[Landmarks | None], pictures: Float[Tensor, "k 3 h w"]) -> Float[Tensor, "k 478 2"]:
+    """Return the landmarks that were found, in the pictures' pixels."""
+    found = [points * pictures.shape[-1] for points in landmarks if points is not None]
+    return torch.from_numpy(np.stack(found)).float() if found else torch.zeros(0, 478, 2)
