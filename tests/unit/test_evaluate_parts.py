@@ -182,7 +182,7 @@ def test_faces_are_counted_and_measured_at_each_yaw(folder, tmp_path, monkeypatc
         shifted = [rig_pixels(folder, yaw, seed) + shift for yaw, shift in ((0, [0.01, 0]), (30, [0, 0.02]))]
         return [shifted[0], None if seed == 2 else shifted[1]]
 
-    monkeypatch.setattr(sources, "detect", detector)
+    monkeypatch.setattr(sources, "faces_in", detector)
     figures = evaluate(folder, tmp_path, "faces")["figures"]
     assert figures["faces_found_0"]["value"] == 4
     assert figures["faces_found_30"]["value"] == 3
@@ -217,7 +217,7 @@ def test_identity_is_compared_where_both_faces_are_found(folder, tmp_path, monke
         calls.append(len(pictures))
         return [None if len(calls) == 1 and number == 0 else points for number in range(len(pictures))]
 
-    monkeypatch.setattr(sources, "detect", detector)
+    monkeypatch.setattr(sources, "faces_in", detector)
     figures = evaluate(folder, tmp_path, "csim,multi-view-id")["figures"]
     assert figures["csim"]["count"] == PEOPLE * VIEWS - 1
     assert figures["multi_view_id"]["count"] == 4
@@ -263,7 +263,7 @@ def test_landmarks_of_held_out_people_are_compared_with_those_of_the_truth(folde
         return [None if (person, true, view) == (4, 1, 0) else places[view] + [0, (1 - true) * (-1) ** view * 3 / 256]
                 for view in range(VIEWS)]  # fmt: skip
 
-    monkeypatch.setattr(sources, "detect", detector)
+    monkeypatch.setattr(sources, "faces_in", detector)
     report = evaluate(folder, tmp_path, "akd,landmark-consistency-held-out")
     figures = report["figures"]
     assert figures["akd"]["value"] == pytest.approx(3, abs=1e-3)
@@ -314,7 +314,7 @@ def test_expression_and_pose_are_fitted_once_for_both_figures(folder, tmp_path, 
     monkeypatch.setattr(others, "find", lambda name, needed_by: tmp_path / name)
     monkeypatch.setattr(judge_faces, "_deca", lambda path, device: None)
     monkeypatch.setattr(judge_faces, "fit", fit)
-    monkeypatch.setattr(sources, "detect", lambda pictures: [np.full((478, 2), 0.5)] * len(pictures))
+    monkeypatch.setattr(sources, "faces_in", lambda pictures: [np.full((478, 2), 0.5)] * len(pictures))
     figures = evaluate(folder, tmp_path, "aed,apd")["figures"]
     assert figures["aed"]["value"] == pytest.approx(0.5)
     assert figures["apd"]["value"] == pytest.approx(0.1)

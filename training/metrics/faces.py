@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
-from numpy.typing import NDArray
-from torch import Tensor
 
 from neural_core.capture._quiet import quiet
 from neural_core.capture.detect import available, face_landmarks
@@ -25,18 +22,20 @@ def check_available() -> None:
         raise UsageError("FaceMesh needs mediapipe.", "Install it: pip install 'neural-portrait[capture]'.")
 
 
-def detect(pictures: Float[Tensor, "n 3 h w"]) -> list[NDArray[np.float64] | None]:
-    """Return each picture's 478 landmarks, [478, 2] in 0..1 from its upper left corner, or None where no face is seen.
+def detect(pictures: np.ndarray) -> list[np.ndarray | None]:
+    """Return each picture's 478 landmarks in pixels, [478, 2], or None where no face was found.
 
     Args:
-        pictures: 0..1, sRGB.
+        pictures: [n, h, w, 3] uint8, sRGB.
 
     Raises:
         UsageError: mediapipe is not installed.
     """
     check_available()
+    height, width = pictures.shape[1:3]
     with quiet():
-        return face_landmarks((pictures.movedim(1, -1) * 255).round().byte().cpu().numpy())
+        found = face_landmarks(pictures)
+    return [None if points is None else points * [width, height] for points in found]
 
 
 def landmark_distance(found: np.ndarray, expected: np.ndarray) -> float:

@@ -28,9 +28,9 @@ def average_keypoint_distance(
     Real3D-Portrait (Ye et al. 2024, section 4.2): between the landmarks of a rendered frame and those of the true one.
 
     Args:
-        found: n times [478, 2] landmarks of the rendered pictures (``faces.detect``), or None without a face.
+        found: n times [478, 2] landmarks of the rendered pictures in pixels (``faces.detect``), or None without a face.
         truth: the same of the true pictures.
-        size: side of both in the landmarks' unit; 1 for those of ``faces.detect``.
+        size: side of both in pixels.
 
     Returns:
         [n], nan where either picture shows no face: how many these are belongs beside the mean of the others.
@@ -62,10 +62,10 @@ def multiview_landmark_consistency(
     the same sides.
 
     Args:
-        found: v times [478, 2] landmarks (``faces.detect``), or None where a view shows no face: such views
+        found: v times [478, 2] landmarks in pixels (``faces.detect``), or None where a view shows no face: such views
             are left out.
         cameras: the v cameras.
-        size: side of the pictures in the landmarks' unit; 1 for those of ``faces.detect``.
+        size: side of the pictures in pixels.
         points: indices of the landmarks that count.
 
     Returns:

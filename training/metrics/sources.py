@@ -118,12 +118,12 @@ class HeldOutPerson:
     @cached_property
     def landmarks(self) -> list[Landmarks | None]:
         """Return FaceMesh's landmarks in what the model shows, None where it sees no face."""
-        return detect(self.shown.views.picture)
+        return faces_in(self.shown.views.picture)
 
     @cached_property
     def true_landmarks(self) -> list[Landmarks | None]:
         """Return FaceMesh's landmarks in the true pictures."""
-        return detect(self._true_pictures)
+        return faces_in(self._true_pictures)
 
     @cached_property
     def face_pairs(self) -> FacePairs:
@@ -172,7 +172,7 @@ class SeedPerson:
     @cached_property
     def landmarks(self) -> list[Landmarks | None]:
         """Return FaceMesh's landmarks, None where it sees no face."""
-        return detect(self.shown.views.picture)
+        return faces_in(self.shown.views.picture)
 
     @cached_property
     def rig_landmarks(self) -> list[Landmarks] | None:
@@ -231,6 +231,13 @@ def people_files(folder: Path) -> list[Path]:
             f"No people found in {folder}.", "Make some: python -m training.synthesize portraits --out DIR."
         )
     return files
+
+
+def faces_in(pictures: Float[Tensor, "n 3 h w"]) -> list[Landmarks | None]:
+    """Return FaceMesh's landmarks in pictures, 0..1; None where it sees no face."""
+    size = pictures.shape[-1]
+    found = detect((pictures.movedim(1, -1) * 255).round().byte().numpy())
+    return [None if points is None else points / size for points in found]
 
 
 def _pixels(landmarks: Sequence[Landmarks | None], pictures: Float[Tensor, "k 3 h w"]) -> Float[Tensor, "k 478 2"]:
