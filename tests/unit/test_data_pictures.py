@@ -309,6 +309,17 @@ def test_unusual_packing_is_a_sentence(tmp_path):
         PictureSet(write_zip(tmp_path / "data.zip", published(1), zipfile.ZIP_BZIP2))
 
 
+def test_an_encrypted_zip_is_a_sentence(tmp_path):
+    """Bit 0 of the flags, in the directory and before the member."""
+    path = write_zip(tmp_path / "data.zip", {"a.png": encoded(noise(0))})
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x03\x04") + 6] |= 1
+    data[data.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="is encrypted"):
+        PictureSet(path)
+
+
 def test_a_path_that_is_nothing_is_a_sentence(tmp_path):
     with pytest.raises(InputError, match="There is no"):
         open_source(tmp_path / "none")

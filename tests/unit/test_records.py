@@ -168,6 +168,17 @@ def test_depth_that_is_none_is_refused(tmp_path, wrong):
         replace(any_record(), depth=depth).save(tmp_path / "a.npz")
 
 
+def test_a_part_is_read_as_if_the_rest_were_unknown(saved):
+    whole, part = Record.load(saved), Record.load(saved, only=("depth", "z"))
+    assert (part.images, part.source) == (whole.images, whole.source)
+    for field in fields(Record):
+        if field.name not in ("images", "source"):
+            expected = getattr(whole, field.name) if field.name in ("depth", "z") else np.zeros(0)
+            np.testing.assert_array_equal(getattr(part, field.name), expected, err_msg=field.name)
+    with pytest.raises(InputError, match="no portrait record"):
+        Record.load(saved, only=("deph",))
+
+
 def test_names_and_cameras_are_read_alone(saved, tmp_path, monkeypatch):
     before = any_record()
     read = []

@@ -124,12 +124,13 @@ def _recorded(source: Source) -> _Listed:
     """Return the clips of our records: of an instant that several cameras see the k-th frame is the k-th camera's."""
     records, left_out = listed_records(source.path, also=("time", "clip"))
     clips = []
-    for record in records:
-        time = record.arrays["time"]
-        for (clip, camera), frames in _by_camera(record.arrays["clip"], time):
-            times = (time[frames] - time[frames[0]]).astype(np.float32)
-            name = f"{record.file.name}, clip {clip}, camera {camera}"
-            clips.append(_Clip(name, record.names[frames], record.arrays["cameras"][frames], times))
+    for file, record in records.items():
+        names = np.array(record.images)
+        for (clip, camera), frames in _by_camera(record.clip, record.time):
+            times = (record.time[frames] - record.time[frames[0]]).astype(np.float32)
+            clips.append(
+                _Clip(f"{file.name}, clip {clip}, camera {camera}", names[frames], record.cameras[frames], times)
+            )
     return _Listed(clips, left_out)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +67,15 @@ class RecordSet(SkippingSet):
         _check_names("mask", self._masks, MASKS)
         self._source = FolderSource(path)
         people, left_out = listed_records(path, limit=limit)
-        blocks = [(k, first) for k, person in enumerate(people) for first in range(0, len(person.names), views)]
+        counts = np.array([len(record) for record in people.values()])
+        blocks = [(k, first) for k, count in enumerate(counts) for first in range(0, count, views)]
         super().__init__(len(blocks), left_out)
-        self._files = np.array([str(person.file) for person in people])
+        self._files = np.array([str(file) for file in people])
         self._person, first = np.array(blocks).T
-        counts = np.array([len(person.names) for person in people])
         self._frames = (first[:, None] + np.arange(views)) % counts[self._person, None]
-        inside = self._frames + (counts.cumsum() - counts)[self._person, None]
-        self._names = np.concatenate([person.names for person in people])[inside]
-        self.labels = torch.from_numpy(np.concatenate([person.arrays["cameras"] for person in people])[inside])
+        everywhere = self._frames + (counts.cumsum() - counts)[self._person, None]
+        self._names = np.concatenate([record.images for record in people.values()])[everywhere]
+        self.labels = torch.from_numpy(np.concatenate([record.cameras for record in people.values()])[everywhere])
         """[len, v, 25] camera labels of all items, those of damaged ones too."""
         self.size, self.channels = size, 0
         self._shapes: dict[str, torch.Size] = {}
@@ -101,57 +101,55 @@ class RecordSet(SkippingSet):
 
     def _read_arrays(self, file: Path, frames: NDArray[np.integer]) -> dict[str, NDArray[Any]]:
         """Return what was asked for of some frames."""
-        kept = Record.arrays(file, {*self._arrays, *(["regions"] if self._masks else [])})
-        for name, array in kept.items():
-            if not len(array):
-                raise InputError(f'{file} says nothing of "{name}".', "Leave such records out, or make them anew.")
-            if name not in _OF_THE_PERSON and len(array) <= frames.max():
-                raise InputError(f'{file} is no portrait record ("{name}" is too short).', "Make it again.")
+        record = Record.load(file, only={*self._arrays, *(["regions"] if self._masks else [])})
         found = {}
         for name in self._arrays:
-            array = kept[name] if name in _OF_THE_PERSON else kept[name][frames]
+            array = _known(record, name, file)
             array = array.astype(np.float32) if array.dtype.kind == "f" else array
+            array = array if name in _OF_THE_PERSON else array[frames]
             found[name] = np.moveaxis(array, -1, 1) if name in _IN_COLOUR else array
-        return found | {f"mask_{name}": np.isin(kept["regions"][frames], MASKS[name]) for name in self._masks}
+        for name in self._masks:
+            found[f"mask_{name}"] = np.isin(_known(record, "regions", file)[frames], MASKS[name])
+        return found
 
 
-@dataclasses.dataclass(frozen=True)
-class ListedRecord:
-    """What is in memory of a record with n frames."""
+def _known(record: Record, name: str, file: Path) -> NDArray[Any]:
+    """Return an array. Raises InputError if the record says nothing of it, or not of all frames."""
+    array = getattr(record, name)
+    if not len(array):
+        raise InputError(f'{file} says nothing of "{name}".', "Leave such records out, or make them anew.")
+    if name not in _OF_THE_PERSON and len(array) != len(record):
+        raise InputError(f'{file} is no portrait record ("{name}" has another number of frames).', "Make it again.")
+    return array
 
-    file: Path
-    names: NDArray[np.str_]
-    """[n] names of the pictures."""
-    arrays: dict[str, NDArray[Any]]
-    """cameras [n, 25], and other small arrays of n rows."""
 
-
-def listed_records(path: Path, also: Sequence[str] = (), limit: int = 0) -> tuple[list[ListedRecord], tuple[str, ...]]:
-    """Return the records of a data set folder, and a sentence about each that is damaged.
+def listed_records(
+    path: Path, also: Collection[str] = (), limit: int = 0
+) -> tuple[dict[Path, Record], tuple[str, ...]]:
+    """Return the records of a data set folder with their cameras alone, and a sentence about each that is damaged.
 
     Args:
         path: the folder.
-        also: arrays to read beside the cameras; each must have a row a frame.
+        also: arrays of a row a frame to read, too.
         limit: at most this many; 0 lists all.
 
     Raises:
         InputError: there is no record that can be read.
     """
-    listed: list[ListedRecord] = []
+    listed: dict[Path, Record] = {}
     left_out: list[str] = []
     for file in record_files(path):
         if limit and len(listed) == limit:
             break
         try:
-            arrays = Record.arrays(file, ("images", "cameras", *also))
-            if len({len(array) for array in arrays.values()}) != 1 or arrays["cameras"].shape[1:] != (25,):
-                raise InputError(f"{file} is no portrait record (its arrays do not fit).", "Make it again.")
-            if not len(arrays["images"]):
-                raise InputError(f"{file} has no pictures.")
+            record = Record.load(file, only=("cameras", *also))
+            shapes = [getattr(record, name).shape for name in ("cameras", *also)]
+            if shapes != [(len(record), 25)] + [(len(record),)] * len(also) or not len(record):
+                raise InputError(f"{file} is no portrait record ({len(record)} pictures).", "Make it again.")
         except InputError as error:
             left_out.append(str(error))
         else:
-            listed.append(ListedRecord(file, arrays.pop("images"), arrays))
+            listed[file] = record
     if not listed:
         reason = f"{len(left_out)} were left out, the first being: {left_out[0]} " if left_out else ""
         raise InputError(
