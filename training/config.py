@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import pydantic
 
@@ -20,27 +21,59 @@ T = TypeVar("T")
 class RunConfig:
     """What the trainer needs to know; the same for every recipe."""
 
+    batch: int = 4
+    """Samples an optimiser step, over all processes."""
+    micro_batch: int = 0
+    """Samples computed together on one process; a batch is cut into such pieces and their gradients are added up. Less
+    needs less memory. What a recipe compares within a batch it compares within a micro-batch. 0: batch / processes."""
     steps: int = 1000
-    """Length of the schedule in optimiser steps (used when `minutes` is 0)."""
+    """Length of the schedule in optimiser steps (used when `minutes` and `kimg` are 0)."""
     minutes: float = 0.0
-    """Length of the schedule in minutes of wall-clock time; 0 counts steps instead. A run timed by the clock resumes
-    where it stopped, but two such runs differ, since the machine decides how many steps fit."""
+    """Length of the schedule in minutes of wall-clock time, or 0. A run timed by the clock resumes where it stopped,
+    but two such runs differ, since the machine decides how many steps fit."""
+    kimg: float = 0.0
+    """Length of the schedule in thousands of samples, or 0."""
     seed: int = 0
-    """Seed of the initial weights and of every batch (a batch depends on the seed and its step alone)."""
+    """Seed of the initial weights, of the order of the data and of all random numbers."""
     threads: int = 0
-    """CPU threads; 0 leaves torch's default."""
+    """CPU threads of a process; 0 leaves torch's default (1 under torchrun with several processes)."""
+    workers: int = 0
+    """Processes that read data ahead, for each training process; 0 reads in the training process."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the networks where the recipe lets it be less; float16 scales the loss by a factor that adapts itself."""
     ema: float = 0.999
-    """Decay per step of the averaged weights that are exported."""
+    """Decay per step of the averaged weights that are exported (used when `ema_kimg` is 0)."""
+    ema_kimg: float = 0.0
+    """Half-life of the averaged weights in thousands of samples, or 0 for `ema`."""
+    ema_rampup: float = 0.05
+    """Early in a run the half-life is at most this share of the samples seen; 0 for no such limit."""
     warmup: float = 0.01
-    """Share of the schedule over which the learning rate rises from 0."""
+    """Share of the schedule over which learning rates rise from 0, where the recipe's schedule has that."""
     log_every: int = 20
     """Steps between lines in stats.jsonl."""
     save_every: int = 500
     """Steps between saved states (also saved on SIGINT and SIGTERM, and at the end)."""
+    keep_states: int = 2
+    """Saved states that are kept: the newest, and those before it in case that it is damaged."""
     sample_every: int = 1000
     """Steps between sample pictures and exported models."""
     max_bad_steps: int = 20
-    """Abort when more steps than this had a non-finite gradient; such a step is skipped, counted and logged."""
+    """Abort when more optimiser steps than this had a non-finite gradient; they are skipped, counted and logged."""
+    patience: float = 10.0
+    """Minutes that a process waits for the others before it gives the run up."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        for name in ("batch", "steps", "log_every", "save_every", "keep_states", "sample_every", "patience"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"run.{name} is {getattr(self, name)}, but has to be above 0.")
+        for name in ("micro_batch", "minutes", "kimg", "threads", "workers", "max_bad_steps", "ema_kimg", "ema_rampup"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"run.{name} is {getattr(self, name)}, but cannot be negative.")
+        if self.minutes and self.kimg:
+            raise UsageError(
+                "run.minutes and run.kimg both say how long the run is.", "Set one of them to 0, or leave it out."
+            )
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -71,7 +104,18 @@ def build(kind: type[T], table: dict[str, Any], where: str) -> T:
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "unexpected_keyword_argument":
+            raise UsageError(f"{where}: there is no field {field}.", _suggestion(kind, first["loc"])) from None
         raise UsageError(f"{where}: {field}: {first['msg']}.", "Run with --help to see every field.") from None
+
+
+def _suggestion(kind: type, path: tuple[int | str, ...]) -> str:
+    """Return which field was meant instead of the unknown one at the end of a path of fields."""
+    for name in path[:-1]:
+        kind = get_type_hints(kind).get(str(name), object) if dataclasses.is_dataclass(kind) else object
+    names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+    near = difflib.get_close_matches(str(path[-1]), names, n=1)
+    return f"Did you mean {near[0]}?" if near else "Run with --help to see every field."
 
 
 def _parse(path: Path) -> dict[str, Any]:

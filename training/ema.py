@@ -12,15 +12,13 @@ from torch import nn
 class EMA:
     """Averaged copy of a module; buffers are copied, not averaged (as StyleGAN2 does)."""
 
-    def __init__(self, module: nn.Module, decay: float) -> None:
-        """Start from the module's present weights; `decay` is per step, in 0..1."""
+    def __init__(self, module: nn.Module) -> None:
+        """Start from the module's present weights."""
         self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        self.decay = decay
 
     @torch.no_grad()
-    def update(self, module: nn.Module, step: int) -> None:
-        """Move the average towards `module`. Early steps forget faster: decay is at most (1 + step) / (10 + step)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+    def update(self, module: nn.Module, decay: float) -> None:
+        """Move the average towards `module`: it keeps the share `decay`, 0..1, of what it was."""
         for average, value in zip(self.module.parameters(), module.parameters(), strict=True):
             average.lerp_(value, 1 - decay)
         for average, value in zip(self.module.buffers(), module.buffers(), strict=True):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m training.train RECIPE [--config F.toml] [--run DIR] [--resume] [--dry-run] [--section.field VALUE ...]`.
 
+The same under `torchrun --nproc-per-node N -m training.train RECIPE ...` on one machine or many (docs/training.md).
 Priority: field default < configuration file < flag. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
@@ -10,6 +11,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return _main(arguments)
     except PortraitError as error:
-        print(error, file=sys.stderr)
+        rank = os.environ.get("RANK", "0")
+        print(error if rank == "0" else f"process {rank}: {error}", file=sys.stderr, flush=True)
         return 2 if isinstance(error, UsageError) else 1
 
 
@@ -45,7 +48,8 @@ def _main(arguments: list[str]) -> int:
     recipe = importlib.import_module(RECIPES[name][0])
     config = _configure(recipe.Config, flags.config, fields)
     if flags.dry_run:
-        print(json.dumps(dataclasses.asdict(config), indent=1))
+        if os.environ.get("RANK", "0") == "0":
+            print(json.dumps(dataclasses.asdict(config), indent=1))
         return 0
     _train(name, recipe, config, flags)
     return 0
@@ -75,19 +79,26 @@ def _train(name: str, recipe: Any, config: Any, flags: argparse.Namespace) -> No
 
     from neural_core import devices
 
+    from .distributed import joined, local_device
     from .run_log import RunLog
     from .trainer import Trainer
 
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    torch.manual_seed(config.run.seed)
-    log = RunLog(flags.run or Path("runs") / name, name, config, flags.resume)
-    torch.set_flush_denormal(True)  # fading averages in Adam can slow CPUs down
-    try:
-        Trainer(recipe.build(config, devices.choose(flags.device)), config.run, log).run()
-    finally:
-        torch.set_flush_denormal(False)
-    print(f"Exported {log.folder / 'model.safetensors'}.")
+    device = devices.choose(local_device(flags.device))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    folder = flags.run or Path("runs") / name
+    with joined(config.run.patience) as world:
+        log = world.on_first(lambda: RunLog(folder, name, config, flags.resume))
+        torch.manual_seed(config.run.seed)
+        torch.set_flush_denormal(True)  # fading averages in Adam can slow CPUs down
+        try:
+            Trainer(recipe.build(config, device), config.run, log, device, world).run()
+        finally:
+            torch.set_flush_denormal(False)
+    if log:
+        print(f"Exported {folder / 'model.safetensors'}.")
 
 
 if __name__ == "__main__":

@@ -1,185 +1,270 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop. A recipe describes; the trainer owns time: optimiser steps, averages, states, logs, signals."""
+"""The training loop. A recipe describes; the trainer owns time: phases, averages, states, logs, signals, processes.
+
+Files to read next: `recipe.py` (what a system says), `updates.py` (from micro-batches to an optimiser step),
+`batches.py` (which data), `distributed.py` (other processes), `run_log.py` (the run folder).
+"""
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from neural_core.errors import PortraitError
+from neural_core.errors import InputError, PortraitError
 
+from .batches import MicroBatch, MicroBatches, cut, smaller
 from .config import RunConfig
+from .distributed import World
+from .draws import Draws, seed_torch
 from .ema import EMA
-from .run_log import RunLog
-from .schedules import warmup_cosine
+from .guards import StopSignal, enough_memory, stop_signal
+from .meters import Line, Means
+from .recipe import Phase, Recipe, Step
+from .run_log import RunLog, read_state
+from .schedules import early_decay, half_life_decay
+from .updates import Accumulation, Learner
 
-
-@dataclass(frozen=True)
-class Step:
-    """Where the run is."""
-
-    index: int
-    """Optimiser steps done."""
-    progress: float
-    """Share of the schedule done, 0..1."""
-    generator: torch.Generator
-    """The step's random numbers: they depend on the run's seed and `index` alone, so a resumed run draws the same."""
-
-
-@dataclass(frozen=True)
-class ParameterGroup:
-    """Parameters that share a learning rate."""
-
-    name: str
-    parameters: list[nn.Parameter]
-    lr: float
-
-
-class Recipe(Protocol):
-    """What a system brings to the trainer: its network, its loss, its pictures."""
-
-    module: nn.Module
-
-    def groups(self) -> list[ParameterGroup]:
-        """Return the optimiser's parameter groups."""
-        ...
-
-    def losses(self, step: Step) -> dict[str, Tensor]:
-        """Return the step's loss terms, each a scalar and already weighted; the trainer adds them up."""
-        ...
-
-    def samples(self, module: nn.Module) -> Iterable[tuple[str, Tensor]]:
-        """Yield (file name, picture [3, h, w] in 0..1) made with the averaged weights."""
-        ...
-
-    def export(self, module: nn.Module, trained: dict[str, Any], path: Path) -> None:
-        """Write what a user gets from the averaged weights."""
-        ...
+_STATE_VERSION = 1
 
 
 class Trainer:
     """Runs a recipe until its schedule ends, a signal comes, or gradients break too often."""
 
-    def __init__(self, recipe: Recipe, config: RunConfig, log: RunLog) -> None:
-        """Build the optimiser and, where the run folder holds a state, go on from it."""
-        self.recipe, self.config, self.log = recipe, config, log
-        groups = recipe.groups()
-        self.base_lrs = [group.lr for group in groups]
-        named = [{"params": group.parameters, "lr": group.lr} for group in groups]
-        self.optimiser = torch.optim.Adam(named, betas=(0.9, 0.99), eps=1e-8)
-        self.ema = EMA(recipe.module, config.ema)
+    def __init__(
+        self, recipe: Recipe, config: RunConfig, log: RunLog | None, device: torch.device, world: World | None = None
+    ) -> None:
+        """Build the optimisers and, where the run folder holds a state, go on from it.
+
+        Args:
+            recipe: what to train.
+            config: how.
+            log: the run folder, on the first process; None on the others.
+            device: of the networks.
+            world: the processes of the run; None for this one alone.
+
+        Raises:
+            UsageError: the batch cannot be cut evenly.
+            InputError: the saved state is damaged or of other networks.
+        """
+        self.recipe, self.config, self.log, self.device = recipe, config, log, device
+        self.world = world or World()
+        self.networks, self.phases = recipe.networks(), recipe.phases()
+        self.micro_batches = cut(config, self.world)
+        self.learners = {
+            name: Learner(
+                optimiser,
+                [phase for phase in self.phases if phase.network == name],
+                config.precision == "float16",
+                device,
+            )
+            for name, optimiser in recipe.optimisers().items()
+        }
+        self.averages = {name: EMA(self.networks[name]) for name in recipe.averaged()}
         self.step, self.seconds, self.bad_steps = 0, 0.0, 0
-        state = log.load_state()
-        if state is not None:
-            self._restore(state)
+        self._pending = Means()
+        data = self.world.bytes_of_first(self.world.on_first(lambda: log.last_state() if log else None))
+        if data is not None:
+            self._restore(read_state(data))
+        for network in self.networks.values():  # the same on all machines, whatever their libraries draw
+            self.world.take_from_first([*network.parameters(), *network.buffers()])
 
     def run(self) -> None:
         """Train to the end of the schedule and export.
 
         Raises:
-            PortraitError: too many steps had non-finite gradients (the state before the abort is saved).
+            PortraitError: too many steps had non-finite gradients (the state before the abort is saved), or there is
+                not enough memory, or another process is lost.
         """
-        stop = _StopSignal()
-        begin, logged = time.monotonic() - self.seconds, {}
-        while self.progress < 1 and not stop.asked:
-            terms = self._train_step()
-            self.seconds = time.monotonic() - begin
-            if self.step % self.config.log_every == 0 and terms:
-                logged = {name: float(value.detach()) for name, value in terms.items()}
-                self.log.stats(
-                    step=self.step,
-                    minutes=self.seconds / 60,
-                    progress=self.progress,
-                    lr=self.optimiser.param_groups[0]["lr"],
-                    bad_steps=self.bad_steps,
-                    **logged,
-                )
-                self._say(logged)
-            if self.step % self.config.save_every == 0:
-                self._save()
-            if self.step % self.config.sample_every == 0:
-                self._publish()
-        self._save()
-        self._publish()
+        with stop_signal() as stop, enough_memory(self.micro_batches.size, smaller(self.config, self.world)):
+            if self.log:
+                self.log.begin(self.step)
+            batches = MicroBatches(self.recipe.data(), self.config, self.world, self.device, self.step)
+            begin, line = time.monotonic() - self.seconds, Line(self.device)
+            while not self._shared(stop, begin) and self.progress < 1:
+                with line.timed():
+                    self._train_step(batches.step())
+                if self.step % self.config.log_every == 0:
+                    self._write_line(line)
+                    line = Line(self.device)
+                if self.step % self.config.save_every == 0:
+                    self._save()
+                if self.step % self.config.sample_every == 0:
+                    self._publish(samples=True)
+            self._save()
+            self._publish(samples=not stop.asked)
+        if self.log:
+            self.log.close()
+
+    @property
+    def images(self) -> int:
+        """Samples seen."""
+        return self.step * self.config.batch
 
     @property
     def progress(self) -> float:
-        """Share of the schedule done, 0..1, by the clock or by steps as the configuration says."""
-        if self.config.minutes > 0:
+        """Share of the schedule done, 0..1, by the clock, by samples or by steps as the configuration says."""
+        if self.config.minutes:
             return min(self.seconds / (60 * self.config.minutes), 1.0)
-        return min(self.step / max(self.config.steps, 1), 1.0)
+        if self.config.kimg:
+            return min(self.images / (1000 * self.config.kimg), 1.0)
+        return min(self.step / self.config.steps, 1.0)
 
-    def _train_step(self) -> dict[str, Tensor]:
-        factor = warmup_cosine(self.progress, self.config.warmup) if self.step else 1e-3
-        for group, lr in zip(self.optimiser.param_groups, self.base_lrs, strict=True):
-            group["lr"] = lr * factor
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + self.step)
-        terms = self.recipe.losses(Step(self.step, self.progress, generator))
-        self.optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
+    def _shared(self, stop: StopSignal, begin: float) -> bool:
+        """Take the first process's clock; return whether a signal came to any process."""
+        seconds = time.monotonic() - begin if self.world.first else 0.0
+        self.seconds, asked = self.world.largest(seconds, float(stop.asked))
+        return bool(asked)
+
+    def _train_step(self, micro_batches: list[MicroBatch]) -> None:
+        logged: dict[str, float] = {}
+        for phase in self.phases:
+            if self.step % phase.every == 0:
+                figures = self._run_phase(phase, micro_batches)
+                if twice := logged.keys() & figures.keys():
+                    raise ValueError(f"two phases call something {twice}")
+                logged |= figures
+        where = self._where(Draws(self.config.seed, "after_step", [self.images]))
+        for name, average in self.averages.items():
+            average.update(self.networks[name], self._decay())
+        logged |= self.recipe.after_step(where, logged)
+        self._pending.add(logged)
         self.step += 1
-        if not self._gradients_finite():
-            self.bad_steps += 1
-            if self.bad_steps > self.config.max_bad_steps:
-                self._save()
-                raise PortraitError(
-                    f"{self.bad_steps} steps had gradients that were not finite; stopped at {self.step}.",
-                    "Lower the learning rates; the run folder can be resumed.",
-                )
-            return {}
-        self.optimiser.step()
-        self.ema.update(self.recipe.module, self.step)
-        return terms
 
-    def _gradients_finite(self) -> bool:
-        gradients = [p.grad for group in self.optimiser.param_groups for p in group["params"] if p.grad is not None]
-        return bool(torch.isfinite(torch.stack([g.abs().max() for g in gradients])).all())
+    def _run_phase(self, phase: Phase, micro_batches: list[MicroBatch]) -> dict[str, float]:
+        """Compute the gradients of a phase and take its optimiser step; return its mean terms and figures."""
+        learner = self.learners[phase.network]
+        rate = learner.set_rates(self.progress, self.config.warmup, first=self.step == 0)
+        self._pending.last[f"lr_{phase.network}"] = rate
+        for other in self.learners.values():
+            other.listen(False)
+        learner.begin()
+        sums = Accumulation(self.networks.values(), self.micro_batches.count)
+        for samples, batch in micro_batches:
+            where = self._where(Draws(self.config.seed, phase.name, samples))
+            seed_torch(self.config.seed, phase.name, samples.start)
+            with self._autocast():
+                terms = self.recipe.losses(phase.name, batch, where)
+            loss = torch.stack([term.float() for term in terms.values()]).sum()
+            learner.scaler.scale(loss * (learner.gain(phase) / self.micro_batches.count)).backward()
+            sums.add(terms, self.recipe.figures())
+        finite, figures = sums.finish(self.world, learner.parameters)
+        if finite:
+            learner.step()
+        elif learner.skip():
+            self._count_bad_step()
+        return figures
 
-    def _publish(self) -> None:
-        from .pictures import save_picture  # imageio is not needed to train
+    def _count_bad_step(self) -> None:
+        self.bad_steps += 1
+        if self.bad_steps > self.config.max_bad_steps:
+            self._save()
+            raise PortraitError(
+                f"{self.bad_steps} optimiser steps had gradients that were not finite; stopped at step {self.step}.",
+                "Lower the learning rates; the run folder can be resumed.",
+            )
 
-        for name, picture in self.recipe.samples(self.ema.module):
-            save_picture(self.log.folder / "samples" / f"{self.step:07d}_{name}.png", picture, "training.train")
-        trained = {"steps": self.step, "minutes": round(self.seconds / 60, 1), "bad_steps": self.bad_steps}
-        self.recipe.export(self.ema.module, trained, self.log.folder / "model.safetensors")
+    def _where(self, draws: Draws) -> Step:
+        return Step(self.step, self.images, self.progress, draws)
 
-    def _save(self) -> None:
-        self.log.save_state({
-            "module": self.recipe.module.state_dict(), "ema": self.ema.module.state_dict(),
-            "optimiser": self.optimiser.state_dict(), "step": self.step, "seconds": self.seconds,
-            "bad_steps": self.bad_steps,
+    def _autocast(self) -> torch.autocast:
+        precision = self.config.precision
+        dtype = torch.float16 if precision == "float16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=precision != "float32")
+
+    def _decay(self) -> float:
+        config = self.config
+        if config.ema_kimg:
+            return half_life_decay(config.batch, self.images, config.ema_kimg, config.ema_rampup)
+        return early_decay(config.ema, self.step + 1)
+
+    def _write_line(self, line: Line) -> None:
+        values = self._pending.take()
+        if not self.log:
+            return
+        kimg = self.images / 1000
+        self.log.stats(self.step, {
+            "kimg": kimg, "progress": self.progress, "bad_steps": self.bad_steps,
+            **({"loss_scale": self._loss_scale()} if self.config.precision == "float16" else {}),
+            **values, "minutes": self.seconds / 60, **line.figures(self.config.batch),
         })  # fmt: skip
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.recipe.module.load_state_dict(state["module"])
-        self.ema.module.load_state_dict(state["ema"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.step, self.seconds, self.bad_steps = state["step"], state["seconds"], state["bad_steps"]
-
-    def _say(self, terms: dict[str, float]) -> None:
         left = (1 - self.progress) / max(self.progress, 1e-6) * self.seconds
-        losses = "  ".join(f"{name} {value:.4f}" for name, value in terms.items())
+        speed = line.figures(self.config.batch)
+        terms = "  ".join(f"{name} {value:.4g}" for name, value in values.items() if not name.startswith("lr_"))
         print(
-            f"step {self.step}  {self.seconds / 60:.1f} min  {self.progress:.1%}  left {left / 60:.0f} min  {losses}",
+            f"step {self.step}  kimg {kimg:.2f}  {self.progress:.1%}  {speed['images_per_second']:.3g} images/s  "
+            f"{speed['memory_mb']:.0f} MB  {self.seconds / 60:.1f} min, {left / 60:.0f} left  {terms}",
             flush=True,
         )
 
+    def _loss_scale(self) -> float:
+        return min(learner.scaler.get_scale() for learner in self.learners.values())
 
-class _StopSignal:
-    """Notices SIGINT and SIGTERM, so that the loop can end with a saved state; a second signal ends at once."""
+    def _publish(self, *, samples: bool) -> None:
+        """Write samples and the exported model, on the first process."""
+        if not self.log:
+            return
+        from .pictures import save_picture, save_turntable
 
-    def __init__(self) -> None:
-        self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note)
+        averaged = {name: average.module for name, average in self.averages.items()}
+        trained = {
+            "steps": self.step, "images": self.images, "minutes": round(self.seconds / 60, 1),
+            "bad_steps": self.bad_steps,
+        }  # fmt: skip
+        self.recipe.export(averaged, trained, self.log.folder / "model.safetensors")
+        if not samples:
+            return
+        for sample in self.recipe.samples(averaged, self._where(Draws(self.config.seed, "samples", [0]))):
+            stem = self.log.folder / "samples" / f"{self.step:07d}_{sample.name}"
+            if len(sample.frames) == 1:
+                save_picture(stem.with_name(stem.name + ".png"), sample.frames[0], "training.train")
+            else:
+                save_turntable(stem, sample.frames, "training.train")
 
-    def _note(self, number: int, frame: Any) -> None:
-        self.asked = True
-        signal.signal(number, signal.SIG_DFL)
+    def _save(self) -> None:
+        """Save the state, after making sure that all processes have the same."""
+        if self.world.size > 1:
+            self._compare_processes()
+        if self.log:
+            self.log.save_state(self.step, self._state(), self.config.keep_states)
+
+    def _compare_processes(self) -> None:
+        """Raise PortraitError if processes have different weights: then they trained different networks."""
+        sums = [p.detach().double().sum().item() for network in self.networks.values() for p in network.parameters()]
+        if self.world.largest(*sums) != [-value for value in self.world.largest(*(-value for value in sums))]:
+            raise PortraitError(
+                f"The processes of this run have different weights at step {self.step}.",
+                "This is a bug of the recipe or a broken machine; resume from the last state.",
+            )
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "version": _STATE_VERSION, "step": self.step, "seconds": self.seconds, "bad_steps": self.bad_steps,
+            "networks": {name: network.state_dict() for name, network in self.networks.items()},
+            "averages": {name: average.module.state_dict() for name, average in self.averages.items()},
+            "learners": {name: learner.state() for name, learner in self.learners.items()},
+            "pending": self._pending.state(), "recipe": self.recipe.state(),
+        }  # fmt: skip
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `_state` returned. Raises InputError if it is of other networks."""
+        try:
+            if state["version"] != _STATE_VERSION:
+                raise KeyError("version")
+            for name, network in self.networks.items():
+                network.load_state_dict(state["networks"][name])
+            for name, average in self.averages.items():
+                average.module.load_state_dict(state["averages"][name])
+            for name, learner in self.learners.items():
+                learner.load_state(state["learners"][name])
+            self._pending.load_state(state["pending"])
+            self.recipe.load_state(state["recipe"])
+            self.step, self.seconds, self.bad_steps = state["step"], state["seconds"], state["bad_steps"]
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise InputError(
+                f"The saved state does not fit the networks of this configuration: {reason}",
+                "Resume with the configuration that the run began with (options.json).",
+            ) from error

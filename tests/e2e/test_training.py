@@ -2,6 +2,7 @@
 """The trainer from the command line on spheres: it learns, it resumes exactly, it says what is wrong."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 
 from neural_core import checkpoints, systems
 from tests.spheres import write_spheres
+from training.recipes.eg3d_warm_start import WarmStart
+from training.run_log import CLOCK
 from training.train import main
 
 CONFIG = """
@@ -43,7 +46,6 @@ scale = 2.0
 warp_resolution = 6
 mean_resolution = 24
 [patches]
-people = 3
 views = 2
 patches = 6
 side = 4
@@ -51,6 +53,7 @@ side = 4
 even = 8
 guided = 4
 [run]
+batch = 3
 threads = 1
 log_every = 1
 save_every = 5
@@ -68,14 +71,15 @@ def folder(tmp_path_factory):
 
 def train(folder: Path, run: str, steps: int, *more: str) -> int:
     return main([
-        "eg3d-warm-start", "--config", str(folder / "tiny.toml"), "--run", str(folder / run), "--data.path", str(folder / "data"),
+        "eg3d-warm-start", "--config", str(folder / "tiny.toml"), "--run", str(folder / run),
+        "--data.path", str(folder / "data"),
         "--run.steps", str(steps), "--device", "cpu", *more,
     ])  # fmt: skip
 
 
 def stats(folder: Path, run: str) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (folder / run / "stats.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k != "minutes"} for line in lines]
+    return [{k: v for k, v in line.items() if k not in CLOCK} for line in lines]
 
 
 def test_loss_falls_and_the_export_is_a_model(folder):
@@ -92,27 +96,21 @@ def test_loss_falls_and_the_export_is_a_model(folder):
     assert len(list((folder / "falls" / "samples").glob("*.png"))) == 1
 
 
-def test_a_resumed_run_continues_exactly(folder):
+def test_a_resumed_run_continues_exactly(folder, monkeypatch):
     assert train(folder, "whole", 10) == 0
     assert train(folder, "parts", 10, "--run.save-every", "5", "--dry-run") == 0  # prints only
     assert not (folder / "parts").exists()
-    # A run that stops after five steps of ten, as a signal would stop it: same schedule, state saved.
-    import training.trainer as trainer
+    # A run that gets a signal in its fifth step: same schedule, state saved.
+    losses = WarmStart.losses
 
-    class StopAtFive:
-        def __init__(self) -> None:
-            self.asks = 0
+    def interrupted(self, phase, batch, step):
+        if step.index == 4:
+            signal.raise_signal(signal.SIGTERM)
+        return losses(self, phase, batch, step)
 
-        @property
-        def asked(self) -> bool:
-            self.asks += 1
-            return self.asks > 5
-
-    original, trainer._StopSignal = trainer._StopSignal, StopAtFive
-    try:
+    with monkeypatch.context() as patch:
+        patch.setattr(WarmStart, "losses", interrupted)
         assert train(folder, "parts", 10) == 0
-    finally:
-        trainer._StopSignal = original
     assert len(stats(folder, "parts")) == 5
     assert train(folder, "parts", 10, "--resume") == 0
     assert stats(folder, "parts") == stats(folder, "whole")
@@ -141,11 +139,11 @@ def test_a_second_run_in_the_same_folder_needs_resume(folder, capsys):
 
 
 def test_gradients_that_stay_broken_stop_the_run(folder, capsys, monkeypatch):
-    from training.recipes.eg3d_warm_start import WarmStart
+    losses = WarmStart.losses
 
-    broken = WarmStart.losses
-    monkeypatch.setattr(
-        WarmStart, "losses", lambda self, step: {k: v * float("nan") for k, v in broken(self, step).items()}
-    )
+    def broken(self, phase, batch, step):
+        return {name: term * float("nan") for name, term in losses(self, phase, batch, step).items()}
+
+    monkeypatch.setattr(WarmStart, "losses", broken)
     assert train(folder, "nan", 50, "--run.max-bad-steps", "3") == 1
     assert "not finite" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from training.config import build, read_toml
 from training.ema import EMA
 from training.losses.reconstruction import depth_l1, edge_l1, hollow, line_of_sight
 from training.metrics.pictures import median_pairwise_l1, over_grey, psnr
-from training.schedules import warmup_cosine
+from training.schedules import early_decay, half_life_decay, lazy_share, warmup_cosine
 
 
 def test_learning_rate_rises_then_falls():
@@ -25,12 +25,26 @@ def test_learning_rate_rises_then_falls():
 def test_average_is_the_recursion():
     module = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(module.weight)
-    ema = EMA(module, 0.9)
+    ema = EMA(module)
     nn.init.ones_(module.weight)
-    ema.update(module, 1)  # early: decay is 2 / 11, not 0.9
+    ema.update(module, early_decay(0.9, step=1))  # 2 / 11, not 0.9
     assert ema.module.weight.item() == pytest.approx(9 / 11)
-    ema.update(module, 10_000)
+    ema.update(module, early_decay(0.9, step=10_000))
     assert ema.module.weight.item() == pytest.approx(1 - 0.9 * 2 / 11)
+
+
+def test_half_life_of_the_average():
+    """After `kimg` thousand pictures half is forgotten; before, after a share of what was seen."""
+    assert half_life_decay(32, 10**9, 10, 0.05) ** (10_000 / 32) == pytest.approx(0.5)
+    assert half_life_decay(32, 40_000, 10, 0.05) ** (2_000 / 32) == pytest.approx(0.5)
+    assert half_life_decay(32, 40_000, 10, 0) ** (10_000 / 32) == pytest.approx(0.5)
+    assert half_life_decay(32, 0, 10, 0.05) == 0  # the first step: all is forgotten
+
+
+def test_lazy_regularisers_take_their_share_of_the_steps():
+    assert lazy_share([]) == 1
+    assert lazy_share([16]) == pytest.approx(16 / 17)
+    assert lazy_share([4, 16]) == pytest.approx(16 / 21)  # 16 steps: 16 main ones, 4 and 1 besides
 
 
 def test_edge_loss_ignores_a_constant_shift_and_sees_a_step():
@@ -100,8 +114,9 @@ def test_configuration_is_read_and_extended(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("nome = 'a'", "nome"),
-        ("[inner]\nrat = 1.0", "inner.rat"),
+        ("nome = 'a'", "there is no field nome. Did you mean name"),
+        ("[inner]\nrat = 1.0", "there is no field inner.rat. Did you mean rate"),
+        ("zzz = 1", "there is no field zzz. Run with --help"),
         ("[inner]\nrate = 'fast'", "inner.rate"),
         ("name = ", "not valid TOML"),
     ],

@@ -45,10 +45,8 @@ class RayBatch:
 class PatchChoice:
     """How many rays a step sees, and where."""
 
-    people: int = 4
-    """People a step."""
     views: int = 2
-    """Views of each."""
+    """Views of a person."""
     patches: int = 16
     """Patches a view."""
     side: int = 8
@@ -63,16 +61,18 @@ class PatchChoice:
     """Share of the patches that are placed at an eye or the mouth, where one is visible."""
 
 
-def draw_rays(data: Portraits, choice: PatchChoice, spacing: int, generator: torch.Generator) -> RayBatch:
-    """Choose people, views and patches at random; patches lie mostly on the person.
+def draw_rays(
+    data: Portraits, people: Int[Tensor, " p"], choice: PatchChoice, spacing: int, generator: torch.Generator
+) -> RayBatch:
+    """Choose views of some people and patches in them at random; patches lie mostly on the person.
 
     Args:
-        data: the people.
+        data: all people.
+        people: indices of those to look at.
         choice: how many and where.
         spacing: pixels between neighbouring rays: 1, or an even number.
         generator: the random numbers come from here alone.
     """
-    people = torch.randperm(data.people, generator=generator)[: choice.people]
     views = torch.stack([torch.randperm(data.cameras.shape[1], generator=generator)[: choice.views] for _ in people])
     owner = people.repeat_interleave(choice.views)
     view = views.flatten()

@@ -11,13 +11,14 @@ Files to read next: `systems/eg3d/identity.py` (the network), `training/data/ray
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset, TensorDataset
 
 from neural_core import checkpoints
 from neural_core.cameras import Camera, orbit
@@ -34,7 +35,7 @@ from ..config import RunConfig
 from ..data.portraits import Portraits, load_portraits
 from ..data.ray_batches import PatchChoice, RayBatch, draw_rays
 from ..losses.reconstruction import depth_l1, edge_l1, hollow, l1, line_of_sight
-from ..trainer import ParameterGroup, Step
+from ..recipe import Optimiser, ParameterGroup, Phase, Sample, Step
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def build(config: Config, device: torch.device) -> WarmStart:
         )
     patches = config.patches
     for name, there, remedy in (
-        *(("people", people.people, "--people"), ("views", people.cameras.shape[1], "--views")),
+        ("views", people.cameras.shape[1], "--views"),
         ("side", people.size // _spacing(config), "--size"),
     ):
         if getattr(patches, name) > there:
@@ -145,8 +146,16 @@ class WarmStart:
         self.scale = config.model.head_to_model.scale
         self.inside = torch.from_numpy(face.v_template) * self.scale
 
-    def groups(self) -> list[ParameterGroup]:
-        """Return one group a part of the network."""
+    def networks(self) -> dict[str, nn.Module]:
+        """Return the generator."""
+        return {"G": self.module}
+
+    def averaged(self) -> tuple[str, ...]:
+        """Return that it is averaged."""
+        return ("G",)
+
+    def optimisers(self) -> dict[str, Optimiser]:
+        """Return one group of parameters a part of the network."""
         generator, rates = self.module, self.config.rates
         parts = {
             "mean_planes": (generator.mean_planes, rates.mean_planes),
@@ -156,16 +165,26 @@ class WarmStart:
         }
         if generator.superresolution is not None:
             parts["superresolution"] = (generator.superresolution, rates.superresolution)
-        return [ParameterGroup(name, list(part.parameters()), lr) for name, (part, lr) in parts.items()]
+        groups = [ParameterGroup(name, list(part.parameters()), lr) for name, (part, lr) in parts.items()]
+        return {"G": Optimiser(groups, betas=(0.9, 0.99), schedule="warmup_cosine")}
 
-    def losses(self, step: Step) -> dict[str, Tensor]:
+    def phases(self) -> list[Phase]:
+        """Return the one phase."""
+        return [Phase("compare", "G")]
+
+    def data(self) -> Dataset[tuple[Tensor]]:
+        """Return the numbers of the people; which pictures and rays of them are seen is drawn in `losses`."""
+        return TensorDataset(torch.arange(self.people.people))
+
+    def losses(self, phase: str, batch: list[Tensor], step: Step) -> dict[str, Tensor]:
         """Compare a batch of rays with what was seen along them."""
-        batch = draw_rays(self.people, self.config.patches, _spacing(self.config), step.generator)
-        seen, density, distances, inside = self._render(batch, step.generator)
+        generator = step.draws.generator
+        rays = draw_rays(self.people, batch[0].cpu(), self.config.patches, _spacing(self.config), generator)
+        seen, density, distances, inside = self._render(rays, generator)
         weights = self.config.loss
-        alpha, true_depth = batch.alpha.to(self.device), batch.depth.to(self.device)
+        alpha, true_depth = rays.alpha.to(self.device), rays.depth.to(self.device)
         return {
-            **self._picture_losses(seen, batch),
+            **self._picture_losses(seen, rays),
             "depth": weights.depth * depth_l1(seen.depth.nan_to_num(0.0), true_depth, alpha),
             "sight": weights.sight * line_of_sight(density, distances, true_depth, alpha, 2 * self.config.rays.spread),
             "hollow": weights.hollow * hollow(inside),
@@ -191,11 +210,26 @@ class WarmStart:
             "alpha": weights.alpha * l1(picture[:, 3], truth[:, 3]),
         }
 
-    def samples(self, module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    def after_step(self, step: Step, logged: Mapping[str, float]) -> dict[str, float]:
+        """Do nothing: nothing adapts."""
+        return {}
+
+    def figures(self) -> dict[str, float]:
+        """Return nothing: the losses say it all."""
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing: the network is all there is."""
+        return {}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Take nothing back."""
+
+    def samples(self, averaged: Mapping[str, nn.Module], step: Step) -> Iterator[Sample]:
         """Yield a grid: four training people and four new ones, from three sides, over grey."""
         new = torch.randn(4, self.people.codes.shape[1], generator=torch.Generator().manual_seed(1))
         codes = torch.cat([self.people.codes[:4], new]).to(self.device)
-        generator = cast(IdentityGenerator, module)
+        generator = cast(IdentityGenerator, averaged["G"])
         rows = []
         for yaw in (0.0, 40.0, 120.0):
             camera = orbit(yaw, 5.0).to(self.device)
@@ -203,11 +237,11 @@ class WarmStart:
                 seen = [generator.render(generator.person(code[None]), camera) for code in codes]
             pictures = [(s.image[0] + 1) / 2 + 0.5 * (1 - s.opacity[0]) for s in seen]
             rows.append(torch.cat(pictures, dim=2).clamp(0, 1).cpu())
-        yield "grid", torch.cat(rows, dim=1)
+        yield Sample("grid", torch.cat(rows, dim=1)[None])
 
-    def export(self, module: nn.Module, trained: dict[str, Any], path: Path) -> None:
+    def export(self, averaged: Mapping[str, nn.Module], trained: dict[str, Any], path: Path) -> None:
         """Write the averaged weights in half precision, with how they came about."""
-        tensors = {name: t.half() if t.is_floating_point() else t for name, t in module.state_dict().items()}
+        tensors = {name: t.half() if t.is_floating_point() else t for name, t in averaged["G"].state_dict().items()}
         people = self.people
         metadata = {
             "licence": "CC0-1.0",
@@ -236,7 +270,7 @@ class WarmStart:
             density, colour = module.field(person)(points, points)
         density = density.float().reshape(distances.shape)
         seen = composite_midpoints(density, colour.float().reshape(*distances.shape, -1), distances)
-        return seen, activate_density(density), distances, self._density_inside(person, generator)
+        return seen, activate_density(density), distances, self._density_inside(person, len(batch.people), generator)
 
     def _people(self, batch: RayBatch, generator: torch.Generator) -> Any:
         codes = self.people.codes[batch.people]
@@ -259,10 +293,10 @@ class WarmStart:
         guided = guided.clamp(near[..., None], far[..., None])
         return torch.cat([even, guided], dim=-1).sort(dim=-1).values
 
-    def _density_inside(self, person: Any, generator: torch.Generator) -> Tensor:
+    def _density_inside(self, person: Any, people: int, generator: torch.Generator) -> Tensor:
         """Return the density at random points of the mean head's inside: its vertices, moved towards the centre."""
         chosen = torch.randint(len(self.inside), (256,), generator=generator)
         depth = 0.1 + 0.4 * torch.rand(256, 1, generator=generator)
         points = (self.inside[chosen] * (1 - depth)).to(self.device)
-        density, _ = self.module.canonical_field(person)(*2 * [points.expand(self.config.patches.people, -1, -1)])
+        density, _ = self.module.canonical_field(person)(*2 * [points.expand(people, -1, -1)])
         return activate_density(density)

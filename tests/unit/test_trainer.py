@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer with a recipe of eight numbers: exact resume, cut batches, counted faults, what the run folder holds."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+from tests import toy_training
+from training import recipes
+from training.batches import Order, cut, smaller
+from training.config import RunConfig
+from training.distributed import World
+from training.draws import Draws
+from training.pictures import plain_png
+from training.recipe import Optimiser, ParameterGroup, Phase
+from training.run_log import CLOCK
+from training.train import main
+from training.trainer import Trainer
+from training.updates import Learner
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _toy():
+    toy_training.register()
+    yield
+    del recipes.RECIPES["toy"]
+
+
+def toy(run: Path, *more: str) -> list[str]:
+    return [
+        "toy", "--run", str(run), "--device", "cpu", "--run.steps", "20", "--run.log-every", "1", "--run.batch", "4",
+        "--run.threads", "1", *more,
+    ]  # fmt: skip
+
+
+def stats(run: Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (run / "stats.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in CLOCK} for line in lines]
+
+
+def states(run: Path) -> list[str]:
+    return sorted(path.name for path in (run / "state").iterdir())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, _toy):
+    """A run of 20 steps that nothing interrupts."""
+    run = tmp_path_factory.mktemp("whole")
+    assert main(toy(run)) == 0
+    return run
+
+
+def test_the_run_folder_says_everything(whole):
+    assert json.loads((whole / "options.json").read_text())["config"]["run"]["batch"] == 4
+    lines = [json.loads(line) for line in (whole / "stats.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 21))
+    assert {*CLOCK, "kimg", "progress", "bad_steps", "lr_G", "G_loss", "signs", "probability"} < lines[-1].keys()
+    assert lines[-1]["kimg"] == pytest.approx(0.08)
+    assert [line["step"] for line in lines if "R1" in line] == [1, 4, 7, 10, 13, 16, 19]  # steps 0, 3, 6, ...
+    assert sorted(path.name for path in (whole / "samples").iterdir()) == ["0000020_grid.png", "0000020_turn.mp4"]
+    with safe_open(whole / "model.safetensors", "pt") as model:
+        assert json.loads(model.metadata()["trained"])["images"] == 80
+    assert list((whole / "tensorboard").iterdir())
+
+
+def test_a_killed_run_continues_as_if_nothing_had_been(whole, tmp_path):
+    """SIGKILL at a moment that nobody chose, with a process that reads ahead; then --resume without one."""
+    more = ["--run.save-every", "3", "--pause", "0.02", "--run.workers", "1"]
+    command = [sys.executable, str(ROOT / "tests" / "toy_training.py"), *toy(tmp_path, *more)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
+        wanted = 4 + os.getpid() % 10
+        for line in running.stdout:
+            if line.startswith(f"step {wanted} "):
+                break
+        time.sleep(0.001 * (os.getpid() % 30))
+        running.kill()
+    assert running.returncode == -signal.SIGKILL
+    assert wanted <= len((tmp_path / "stats.jsonl").read_bytes().splitlines()) < 20
+    assert main(toy(tmp_path, "--resume")) == 0
+    assert stats(tmp_path) == stats(whole)
+
+
+def test_a_signal_ends_the_run_with_a_state(whole, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(toy(tmp_path, "--signal-at", "6", "--run.log-every", "5")) == 0
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert states(tmp_path) == ["0000007.pt"]  # the step is finished
+    assert (tmp_path / "model.safetensors").exists()
+    assert not list((tmp_path / "samples").iterdir())
+    assert main(toy(tmp_path, "--resume", "--run.log-every", "5")) == 0
+    every = stats(whole)
+    for line in stats(tmp_path):  # of several steps a line has the mean, also across the interruption
+        last = [found["G_size"] for found in every[line["step"] - 5 : line["step"]] if "G_size" in found]
+        assert line["G_size"] == pytest.approx(np.mean(last), rel=1e-12)
+        assert line["probability"] == pytest.approx(
+            np.mean([found["probability"] for found in every[line["step"] - 5 : line["step"]]]), rel=1e-12
+        )
+
+
+def test_a_state_that_was_cut_short_is_left_out(whole, tmp_path, capsys):
+    assert main(toy(tmp_path, "--run.save-every", "4", "--signal-at", "9")) == 0
+    assert states(tmp_path) == ["0000008.pt", "0000010.pt"]
+    newest = tmp_path / "state" / "0000010.pt"
+    newest.write_bytes(newest.read_bytes()[:-300])
+    (tmp_path / "state" / ".0000012.99.part.pt").write_bytes(b"half")
+    with (tmp_path / "stats.jsonl").open("a") as file:
+        file.write('{"step": 11, "kim')  # a line that was cut short
+    assert main(toy(tmp_path, "--resume")) == 0
+    assert "0000010.pt is damaged" in capsys.readouterr().out
+    assert stats(tmp_path) == stats(whole)
+    assert states(tmp_path) == ["0000008.pt", "0000020.pt"]
+    for path in (tmp_path / "state").iterdir():
+        path.write_bytes(b"nothing")
+    assert main(toy(tmp_path, "--resume")) == 1
+    assert "No state in" in capsys.readouterr().err
+
+
+class Uncoupled(toy_training.Toy):
+    """The toy without what samples of a micro-batch share: no spread, no noise."""
+
+    def _judge(self, pictures):
+        return self.D(nn.functional.pad(pictures, (0, 1)))
+
+    def losses(self, phase, batch, step):
+        self.G.noise = 0.0
+        return super().losses(phase, batch, step)
+
+
+def test_a_cut_batch_gives_the_same_gradients_and_running_means():
+    def trained(micro_batch: int) -> torch.Tensor:
+        torch.manual_seed(0)
+        config = RunConfig(batch=8, micro_batch=micro_batch, steps=10)
+        recipe = Uncoupled(toy_training.Config(run=config))
+        Trainer(recipe, config, None, torch.device("cpu")).run()
+        return torch.cat([value.flatten() for net in (recipe.G, recipe.D) for value in net.state_dict().values()])
+
+    torch.testing.assert_close(trained(2), trained(0), rtol=1e-3, atol=1e-5)  # measured: see docs/training.md
+
+
+def test_gradients_that_are_no_numbers_are_counted_and_skipped(whole, tmp_path, capsys):
+    assert main(toy(tmp_path / "some", "--broken-item", "5")) == 0
+    lines = stats(tmp_path / "some")
+    broken = [line["step"] for line in lines if line["G_loss"] is None]
+    order = Order(13, 0)
+    assert broken == [step + 1 for step in range(20) if any(order.item(4 * step + k) == 5 for k in range(4))]
+    assert lines[-1]["bad_steps"] == len(broken) > 3
+    assert main(toy(tmp_path / "many", "--broken-item", "5", "--run.max-bad-steps", "2")) == 1
+    assert "3 optimiser steps had gradients that were not finite" in capsys.readouterr().err
+    assert states(tmp_path / "many") == [f"{broken[2] - 1:07d}.pt"]
+    weights = torch.load(tmp_path / "many" / "state" / states(tmp_path / "many")[0], weights_only=True)["networks"]["G"]
+    assert all(torch.isfinite(value).all() for value in weights.values())
+
+
+def test_a_lack_of_memory_says_what_to_make_smaller(tmp_path, capsys):
+    assert main(toy(tmp_path, "--hungry-at", "3")) == 1
+    message = capsys.readouterr().err
+    assert "not enough memory for 4 samples at a time. Set run.micro_batch to 2" in message
+    assert main(toy(tmp_path, "--resume", "--run.micro-batch", "1", "--hungry-at", "3")) == 1
+    assert "A single sample is too large" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "words"),
+    [
+        (["--run.micro-batch", "3"], 2, "A batch of 4 cannot be cut into micro-batches of 3 for 1 process."),
+        (["--run.minutes", "1", "--run.kimg", "1"], 2, "run.minutes and run.kimg both say how long"),
+        (["--run.save-every", "0"], 2, "run.save_every is 0, but has to be above 0."),
+        (["--bad-item", "3"], 1, "item 3 is damaged. Leave it out."),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(tmp_path, capsys, more, code, words):
+    assert main(toy(tmp_path, *more)) == code
+    message = capsys.readouterr().err
+    assert words in message
+    assert "Traceback" not in message
+
+
+def test_a_run_goes_on_only_as_what_it_was(whole, tmp_path, capsys):
+    said = []
+    for more in ([], ["--resume", "--run.batch", "8"], ["--resume", "--width", "12"]):
+        code = main(toy(whole, *more))
+        said.append((code, capsys.readouterr().err))
+    assert [code for code, _ in said] == [2, 2, 1]
+    assert "already holds a run" in said[0][1]
+    assert "holds a run with run.batch 4, and it cannot go on with 8" in said[1][1]
+    assert "does not fit the networks of this configuration" in said[2][1]
+    options = tmp_path / "options.json"
+    options.write_text(json.dumps({"recipe": "eg3d", "config": {}}))
+    assert main(toy(tmp_path, "--resume")) == 2
+    assert "holds a run of the recipe eg3d, not of toy" in capsys.readouterr().err
+    options.write_text("{")
+    assert main(toy(tmp_path, "--resume")) == 1
+    assert "options.json cannot be read" in capsys.readouterr().err
+
+
+def test_every_epoch_has_every_item_once_in_another_order():
+    order = Order(13, 0)
+    epochs = [[order.item(13 * epoch + place) for place in range(13)] for epoch in range(3)]
+    assert all(sorted(epoch) == list(range(13)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert [Order(13, 0).item(sample) for sample in (30, 2, 14)] == [order.item(sample) for sample in (30, 2, 14)]
+    assert [Order(13, 1).item(place) for place in range(13)] != epochs[0]
+
+
+def test_batches_are_cut_evenly():
+    config = RunConfig(batch=24, micro_batch=6)
+    assert cut(config, World(0, 2)) == (6, 4)
+    assert smaller(config, World(0, 2)) == 3
+    assert cut(RunConfig(batch=24), World(1, 4)) == (6, 4)
+    assert smaller(RunConfig(batch=6), World(0, 2)) == 1
+    assert smaller(RunConfig(batch=2), World(0, 2)) is None
+
+
+def test_draws_belong_to_samples():
+    both, second = Draws(3, "G", range(8, 12)), Draws(3, "G", range(10, 12))
+    assert torch.equal(both.normal(5)[2:], second.normal(5))
+    assert torch.equal(both.uniform(5)[2:], second.uniform(5))
+    assert torch.equal(both.integers(9, 5)[2:], second.integers(9, 5))
+    assert not torch.equal(Draws(3, "D", range(8, 12)).normal(5), Draws(3, "G", range(8, 12)).normal(5))
+    assert not torch.equal(Draws(4, "G", range(8, 12)).normal(5), Draws(3, "G", range(8, 12)).normal(5))
+    first = [Draws(3, "G", [sample]).normal().item() for sample in range(4000)]
+    assert np.mean(first) == pytest.approx(0, abs=0.06)
+    assert np.std(first) == pytest.approx(1, abs=0.05)
+    assert np.corrcoef(first[:-1], first[1:])[0, 1] == pytest.approx(0, abs=0.06)
+
+
+def learner(*phases: Phase, scaled: bool = False) -> tuple[Learner, nn.Parameter]:
+    weight = nn.Parameter(torch.zeros(()))
+    optimiser = Optimiser([ParameterGroup("all", [weight], 0.1)], betas=(0.5, 0.99))
+    return Learner(optimiser, phases, scaled, torch.device("cpu")), weight
+
+
+def test_lazy_regularisers_correct_adam_and_their_gain():
+    """StyleGAN2, appendix B: with k = 16, c = 16 / 17."""
+    main_phase, lazy = Phase("D", "D"), Phase("R1", "D", 16)
+    both, _ = learner(main_phase, lazy)
+    group = both.adam.param_groups[0]
+    assert group["lr"] == pytest.approx(0.1 * 16 / 17)
+    assert group["betas"] == pytest.approx((0.5 ** (16 / 17), 0.99 ** (16 / 17)))
+    assert (both.gain(main_phase), both.gain(lazy)) == (1, 16)
+    alone, _ = learner(lazy)  # not a regulariser: there is no other phase
+    assert alone.adam.param_groups[0]["lr"] == 0.1
+    assert alone.gain(lazy) == 1
+
+
+def test_an_overflow_in_half_precision_lowers_the_factor_before_it_counts():
+    found, weight = learner(Phase("G", "G"), scaled=True)
+    factor = found.scaler.get_scale()
+    while factor > 1:
+        found.begin()
+        found.scaler.scale(weight * float("inf")).backward()
+        assert not found.skip()
+        assert found.scaler.get_scale() == factor / 2
+        factor /= 2
+    found.begin()
+    found.scaler.scale(weight * float("inf")).backward()
+    assert found.skip()
+    found.begin()
+    found.scaler.scale(weight * 3).backward()
+    found.step()
+    assert weight.item() == pytest.approx(-0.1)  # Adam's first step is the rate, whatever the gradient's size
+
+
+def test_a_plain_png_is_what_others_read(tmp_path):
+    import imageio.v3 as iio
+
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    (tmp_path / "p.png").write_bytes(plain_png(pixels))
+    assert np.array_equal(iio.imread(tmp_path / "p.png"), pixels)
