@@ -56,7 +56,7 @@ class PictureSet(SkippingSet):
         return str(self._names[place])
 
 
-def read_picture(source: Source, name: str, size: int, channels: int) -> Tensor:
+def read_picture(source: Source, name: str, size: int = 0, channels: int = 0) -> Tensor:
     """Return a picture of a data set, [channels, size, size] uint8.
 
     A picture without alpha gets an opaque one where others have it.

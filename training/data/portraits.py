@@ -15,7 +15,11 @@ from neural_core.errors import InputError
 from neural_core.records import Record
 
 from .folders import record_files
+from .pictures import read_picture
+from .sources import FolderSource
 
+_READ = ("z", "cameras", "actions", "joints", "depth", "alpha", "points_478", "visible")
+"""What is unpacked of a record."""
 _FEATURES = (468, 473, 13)
 """MediaPipe's landmarks in the middle of both irises and of the upper lip's inner edge."""
 
@@ -56,6 +60,7 @@ class _Person:
     code: NDArray[np.float32]
     cameras: NDArray[np.float32]
     rgba: NDArray[np.uint8]
+    """[v, 4, h, w]."""
     depth: NDArray[np.float16]
     features: NDArray[np.float32]
 
@@ -103,7 +108,7 @@ def load_portraits(*folders: Path, limit: int = 0, told_by_code: bool = False) -
     return Portraits(
         codes=torch.from_numpy(np.stack([person.code for person in people])),
         cameras=stack("cameras"),
-        rgba=stack("rgba").movedim(-1, 2).contiguous(),
+        rgba=stack("rgba"),
         depth=stack("depth"),
         features=stack("features"),
         skipped=tuple(skipped),
@@ -111,17 +116,16 @@ def load_portraits(*folders: Path, limit: int = 0, told_by_code: bool = False) -
 
 
 def _read(path: Path, told_by_code: bool) -> _Person:
-    record = Record.load(path)
+    record = Record.load(path, only=_READ)
     if not len(record.z) or not len(record.depth):
         raise ValueError("a captured person: no code, or no depth")
     if told_by_code and (record.actions.any() or record.joints.any()):
         raise ValueError("not a resting face: the code does not say everything")
     if told_by_code and record.source.get("variety") == "wide":
         raise ValueError("light, hair style and clothes that the code does not say")
-    from neural_core import media  # here, so that a recipe can be looked at where imageio is missing
-
-    pictures = [media.read_picture(path.parent.parent / name) for name in record.images]
-    rgba = np.stack([np.dstack([p[..., :3], alpha]) for p, alpha in zip(pictures, record.alpha, strict=True)])
+    source = FolderSource(path.parent.parent)
+    colours = np.stack([read_picture(source, name).numpy()[:3] for name in record.images])
+    rgba = np.concatenate([colours, record.alpha[:, None]], axis=1)
     chosen, features = list(_FEATURES), np.zeros((len(record), 3, 3), np.float32)
     if len(record.points_478):
         features = np.dstack([record.points_478[:, chosen], record.visible[:, chosen]]).astype(np.float32)
