@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, help="held-out people")
     parser.add_argument("--train-data", type=Path, help="training people")
     parser.add_argument("--clips", type=Path, help="real clips, for fvd")
+    parser.add_argument("--films", type=Path, help="films with sound that the model made, for sync")
     parser.add_argument("--metrics", default="all", help="names with commas between; all: what can be taken here")
     parser.add_argument("--seeds", type=int, default=100, help="portraits that are looked at")
     parser.add_argument("--yaw", default="0,30", help="degrees at which portraits are looked at; the first is 0")
@@ -78,7 +79,15 @@ def _main(flags: argparse.Namespace, arguments: list[str]) -> int:
     path = models.find(flags.model).path if flags.model else models.find(str(flags.run / "model.safetensors")).path
     subject = Subject(systems.load(path, devices.choose(flags.device)), flags.compare_size)
     setting = Setting(
-        subject, flags.data, flags.train_data, flags.clips, flags.seeds, yaws, flags.truncation, flags.generated
+        subject,
+        flags.data,
+        flags.train_data,
+        flags.clips,
+        flags.films,
+        flags.seeds,
+        yaws,
+        flags.truncation,
+        flags.generated,
     )
     about = {
         "model": path.stem,
@@ -141,7 +150,7 @@ def _judges(wanted: list[Metric], setting: Setting, lenient: Report | None) -> l
 
 
 def _source(name: SourceName, setting: Setting) -> Source:
-    from .metrics.set_sources import GeneratedClips, GeneratedPictures
+    from .metrics.set_sources import Films, GeneratedClips, GeneratedPictures
     from .metrics.sources import HeldOut, Seeds
 
     subject = setting.subject
@@ -151,7 +160,9 @@ def _source(name: SourceName, setting: Setting) -> Source:
         return Seeds(subject, setting.seeds, setting.truncation, setting.yaws)
     if name == "pictures":
         return GeneratedPictures(subject, setting.folder("pictures", name), setting.generated)
-    return GeneratedClips(subject, setting.folder("clips", name))
+    if name == "clips":
+        return GeneratedClips(subject, setting.folder("clips", name))
+    return Films(setting.folder("films", name))
 
 
 def _take(source: Source, judges: dict[str, Judge], share: Share, report: Report) -> None:

@@ -15,17 +15,19 @@ import torch
 from torch import nn
 
 from neural_core import others, systems
-from neural_core.cameras import Camera
+from neural_core.cameras import Camera, orbit
+from neural_core.errors import InputError
 from neural_core.human.anny import load_anny_head
 from neural_core.human.landmarks import eye_distance
 from neural_core.records import Record
 from tests.spheres import write_spheres
 from tests.tiny_models import save_tiny
 from training.evaluate import main
-from training.metrics import judge_faces, judge_held_out, judge_identity, judge_sets, perceptual, sources
+from training.metrics import judge_faces, judge_films, judge_held_out, judge_identity, judge_sets, perceptual, sources
 from training.metrics.fit_distances import Fit
 from training.metrics.protocol import Case
 from training.metrics.registry import METRICS
+from training.metrics.sync import Sync as SyncFigures
 from training.metrics.worst import KEPT, Worst, sheet
 
 PEOPLE, VIEWS, SIZE = 6, 2, 16
@@ -319,3 +321,60 @@ def test_expression_and_pose_are_fitted_once_for_both_figures(folder, tmp_path, 
     assert figures["aed"]["value"] == pytest.approx(0.5)
     assert figures["apd"]["value"] == pytest.approx(0.1)
     assert fits == [VIEWS] * (2 * PEOPLE)
+
+
+def write_clips(folder: Path, clips: int, frames: int) -> None:
+    """Folders of grey frames, as PV3D has them: clip k is k tenths bright; each camera stands 5 degrees further."""
+    import imageio.v3 as iio
+
+    labels = []
+    for clip in range(clips):
+        (folder / f"clip{clip}").mkdir(parents=True)
+        for frame, label in enumerate(orbit(torch.arange(frames) * 5.0).label().tolist()):
+            name = f"clip{clip}/{frame:03d}.png"
+            iio.imwrite(folder / name, np.full((32, 32, 3), 25 * clip, np.uint8))
+            labels.append([name, label])
+    (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+
+
+def test_fvd_lays_seeds_on_the_cameras_of_real_clips(folder, tmp_path, monkeypatch):
+    write_clips(tmp_path / "clips", 3, 16)
+    shown = []
+
+    def features(network: object, batches: list[torch.Tensor]) -> torch.Tensor:
+        shown.append(batches[0][0])
+        return batches[0].mean((2, 3, 4))[:, :2]
+
+    monkeypatch.setattr(others, "find", lambda name, needed_by: tmp_path / name)
+    monkeypatch.setattr(judge_sets, "i3d", lambda path, device: None)
+    monkeypatch.setattr(judge_sets, "video_features", features)
+    report = evaluate(folder, tmp_path / "out", "fvd", "--clips", str(tmp_path / "clips"))
+    assert report["figures"]["fvd"]["count"] == 3
+    real = [clip for clip in shown if clip.std() < 1e-6]
+    made = [clip for clip in shown if clip.std() >= 1e-6]
+    assert [len(clip) for clip in real + made] == [16] * 6
+    system = systems.load(folder / "tiny.safetensors")
+    camera = system.to_head_space(orbit(15.0))  # the fourth frame's
+    seen = system.pose(system.create(1, 1.0)).render(camera, 32)
+    expected = ((seen.image + 1) / 2 + 0.5 * (1 - seen.opacity))[0].clamp(0, 1)
+    torch.testing.assert_close(made[1][3], expected, atol=1e-5, rtol=0)
+
+
+def test_sync_is_averaged_over_films_and_what_is_no_film_is_named(folder, tmp_path, monkeypatch):
+    heard = {"a.mp4": SyncFigures(4.0, 8.0, 0), "b.mp4": SyncFigures(2.0, 10.0, 1)}
+
+    def film_sync(network: object, path: Path) -> SyncFigures:
+        if path.name not in heard:
+            raise InputError(f'"{path.name}" has no sound.')
+        return heard[path.name]
+
+    for name in ("a.mp4", "b.mp4", "c.mp4", "notes.txt"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(others, "find", lambda name, needed_by: tmp_path / name)
+    monkeypatch.setattr(judge_films, "syncnet", lambda path, device: None)
+    monkeypatch.setattr(judge_films, "film_sync", film_sync)
+    report = evaluate(folder, tmp_path / "out", "sync", "--films", str(tmp_path))
+    assert report["figures"]["sync"]["value"] == 3
+    assert report["figures"]["sync_distance"]["value"] == 9
+    assert report["figures"]["sync"]["count"] == 2
+    assert list(report["not_read"].values()) == ['"c.mp4" has no sound.']

@@ -19,7 +19,7 @@ from neural_core.errors import UsageError
 
 from .subject import Subject
 
-FolderName = Literal["data", "train_data", "pictures", "clips"]
+FolderName = Literal["data", "train_data", "pictures", "clips", "films"]
 """What a metric may be compared with; "pictures" is training's data, or else the held-out ones."""
 
 Better = Literal["higher", "lower", ""]
@@ -82,6 +82,8 @@ class Setting:
     """The pictures that the model was trained on."""
     clips: Path | None = None
     """Real clips."""
+    films: Path | None = None
+    """Films with sound that the model made."""
     seeds: int = 100
     """Portraits that are looked at from all sides."""
     yaws: tuple[float, ...] = (0.0, 30.0)
@@ -109,8 +111,11 @@ _FOLDERS = {
     "train_data": "the people that the model was trained on.",
     "pictures": "a data set to compare with.",
     "clips": "real clips to compare with.",
+    "films": "films with sound that the model made.",
 }
-_OPTIONS = {"data": "--data", "train_data": "--train-data", "pictures": "--train-data", "clips": "--clips"}
+_OPTIONS = {
+    "data": "--data", "train_data": "--train-data", "pictures": "--train-data", "clips": "--clips", "films": "--films",
+}  # fmt: skip
 
 
 def joined(measured: Sequence[Measured], name: str) -> NDArray[Any]:

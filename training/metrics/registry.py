@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 if TYPE_CHECKING:
     from .protocol import FolderName, Judge, Setting
 
-SourceName = Literal["held-out", "seeds", "pictures", "clips"]
+SourceName = Literal["held-out", "seeds", "pictures", "clips", "films"]
 
 
 SOURCES: tuple[SourceName, ...] = get_args(SourceName)
@@ -22,7 +22,8 @@ class Metric:
 
     name: str
     source: SourceName
-    """What it looks at: held-out people; seeds from some sides; random people beside real pictures, or clips."""
+    """What it looks at: held-out people; seeds from some sides; random people beside real pictures
+    or clips; or films."""
     judge: str
     """Module in this package, and class."""
     definition: str
@@ -163,6 +164,12 @@ _ALL = (
         "Fréchet distance between I3D's features of clips of 16 frames: the data's, and random people seen by the same "
         "cameras",
         "Unterthiner et al. 2018; PV3D, appendix A.4", "i3d", "clips",
+    ),
+    Metric(
+        "sync", "films", "judge_films:Sync",
+        "how much nearer SyncNet's embeddings of lips and sound are at the best offset than at the median one, and the "
+        "distance there; mean over films",
+        "Chung and Zisserman 2016, section 4; Prajwal et al. 2020", "syncnet", "films",
     ),
     Metric(
         "diversity", "seeds", "judge_portraits:Diversity",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources for judges of sets: random seeds seen as a data set's cameras see its people, beside its pictures or clips.
+"""Sources beside people: random seeds seen as a data set's cameras see its people, its pictures and clips; and films.
 
 Seeds are not truncated, as in the papers: truncation makes portraits nicer and the set poorer.
 """
@@ -14,6 +14,9 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
+
+from neural_core.errors import InputError
+from neural_core.media import is_clip
 
 from ..data.clips import ClipSet
 from ..data.pictures import PictureSet
@@ -99,6 +102,24 @@ class GeneratedClip:
         self.real = real_pictures(item["picture"], subject.size)
         _, person = subject.of_seed(index, truncation=1.0)
         self.generated = subject.see(person, subject.in_head_space(item["label"])).views.picture
+
+
+class Films:
+    """The films of a folder; an item is a path."""
+
+    what = "films"
+
+    def __init__(self, folder: Path) -> None:
+        """List them. Raises InputError if there are none."""
+        self.files = sorted(path for path in folder.glob("*") if is_clip(path))
+        if not self.files:
+            raise InputError(f"There are no films in {folder}.", "MP4, MOV and WebM files work.")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Path:
+        return self.files[index]
 
 
 def real_pictures(pictures: Tensor, size: int) -> Float[Tensor, "n 3 s s"]:
