@@ -3,7 +3,9 @@
 
 import hashlib
 import pickle
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -12,6 +14,8 @@ from torch import nn
 
 from neural_core import models, others
 from neural_core.errors import InputError, ModelError, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -140,3 +144,30 @@ def test_an_absent_library_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match='the package "what_it_needs"'):
         others.library("needy", "FID", "metrics")
+
+
+def test_a_torchvision_whose_operators_do_not_load_is_imported_all_the_same(tmp_path):
+    """As PyPI's is with a CPU build of torch: importing it declares gradients of operators that are not there.
+
+    In a process of its own, since an operator once declared stays.
+    """
+    (tmp_path / "torchvision.py").write_text(
+        "import torch\n"
+        "for name in ('nms', 'qnms'):\n"
+        "    torch.library.register_fake(f'torchvision::{name}')(lambda *_: None)\n"
+    )
+    (tmp_path / "uses_it").mkdir()
+    (tmp_path / "uses_it" / "__init__.py").write_text("count = 1\nfrom . import part\n")
+    (tmp_path / "uses_it" / "part.py").write_text("import torchvision\nworks = True\n")
+    (tmp_path / "broken.py").write_text("raise RuntimeError('something else')")
+    program = (
+        "import sys\nsys.path.insert(0, sys.argv[1])\n"
+        "from neural_core import others\n"
+        "try:\n    import torchvision\nexcept RuntimeError as error:\n    print(error)\n"
+        "print(others.library('uses_it', 'x', 'metrics').part.works)\n"
+        "try:\n    others.library('broken', 'x', 'metrics')\nexcept RuntimeError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.splitlines() == ["operator torchvision::nms does not exist", "True", "something else"], (
+        done.stderr
+    )
