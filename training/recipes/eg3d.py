@@ -244,7 +244,7 @@ class Adversarial:
             "source": source,
             "data": {"name": options.data or Path(self.config.data.path).name, "pictures": len(self.pictures.labels)},
             "requires": {} if model.identity is None else {"face": model.identity.face},
-            "trained": {**trained, "images": self.images},
+            "trained": trained,
         }
         checkpoints.save(path, tensors, "eg3d", asdict(model), metadata)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import torch.distributed as dist
+
 from neural_core.checkpoints import Checkpoint
 from neural_core.errors import ModelError, UsageError
 from neural_core.systems import read_config
@@ -175,8 +177,9 @@ def check(config: Config) -> None:
             "4x, 8x, 8xdc) keep it.",
             "Set it to 0.",
         )
-    together = config.run.micro_batch or config.run.batch
-    if together % min(config.discriminator.group, together):
+    processes = dist.get_world_size() if dist.is_initialized() else 1
+    together = config.run.micro_batch or config.run.batch // processes
+    if together % min(config.discriminator.group, max(together, 1)):
         raise UsageError(
             f"discriminator.group is {config.discriminator.group}, which does not divide {together} samples.",
             "Choose a run.micro_batch that is a multiple of it.",
