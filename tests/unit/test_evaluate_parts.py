@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parts of the evaluator: the worst cases, laziness, the user's networks, faces, and the table in the docs."""
 
+import dataclasses
 import gc
 import json
 import subprocess
@@ -23,11 +24,21 @@ from neural_core.records import Record
 from tests.spheres import write_spheres
 from tests.tiny_models import save_tiny
 from training.evaluate import main
-from training.metrics import judge_faces, judge_films, judge_held_out, judge_identity, judge_sets, perceptual, sources
+from training.metrics import (
+    judge_faces,
+    judge_films,
+    judge_held_out,
+    judge_identity,
+    judge_sets,
+    judge_truth,
+    perceptual,
+    sources,
+)
 from training.metrics.fit_distances import Fit
 from training.metrics.protocol import Case
 from training.metrics.registry import METRICS
 from training.metrics.sync import Sync as SyncFigures
+from training.metrics.truth import Truth, TruthDistances
 from training.metrics.worst import KEPT, Worst, sheet
 
 PEOPLE, VIEWS, SIZE = 6, 2, 16
@@ -378,3 +389,36 @@ def test_sync_is_averaged_over_films_and_what_is_no_film_is_named(folder, tmp_pa
     assert report["figures"]["sync_distance"]["value"] == 9
     assert report["figures"]["sync"]["count"] == 2
     assert list(report["not_read"].values()) == ['"c.mp4" has no sound.']
+
+
+def test_what_capture_reads_is_shown_beside_what_it_reads_of_the_truth(folder, tmp_path, monkeypatch):
+    """A reader that is 2 mm off with the model's pictures and right with the true ones, which are smaller here."""
+    monkeypatch.setattr(judge_truth, "PEOPLE", 4)
+    monkeypatch.setattr(judge_truth, "FaceFinder", lambda: None)
+
+    def read(finder: None, face: object, pictures: np.ndarray, truth: Truth) -> TruthDistances:
+        assert pictures.dtype == np.uint8
+        ours = pictures.shape[1] == 32
+        unseen = np.where(np.arange(len(pictures)) == 0, np.nan, 0.25 if ours else 0.1)
+        shape = np.zeros(40, np.float32) if ours else truth.shape
+        return TruthDistances(shape, 2.0 if ours else 0.0, 3.0, unseen, 10 * unseen)
+
+    monkeypatch.setattr(judge_truth, "distances_to_truth", read)
+    shapes = np.random.default_rng(0).standard_normal((PEOPLE, 40)).astype(np.float32)
+    data = tmp_path / "data"
+    write_spheres(data, PEOPLE, VIEWS, SIZE, z_dim=64)
+    for person, shape in enumerate(shapes):
+        path = data / "records" / f"{person:06d}.npz"
+        dataclasses.replace(
+            Record.load(path), shape=shape, actions=np.zeros((VIEWS, 52), np.float32)
+        ).save(path)  # fmt: skip
+    figures = evaluate(folder, tmp_path / "out", "truth-distance", "--data", str(data))["figures"]
+    assert figures["identity_distance"]["value"] == 2
+    assert figures["identity_distance_of_truth"]["value"] == 0
+    assert figures["identity_distance_of_mean"]["value"] == 3
+    assert figures["identity_distance"]["count"] == 4
+    assert figures["expression_distance"]["value"] == 0.25
+    assert figures["expression_distance"]["count"] == 4 * (VIEWS - 1)
+    assert figures["pose_distance_of_truth"]["value"] == pytest.approx(1)
+    assert figures["recognised_of_truth"]["value"] == 100
+    assert figures["recognised"]["value"] == 25, "who looks like the mean person is nearest to one of the four"

@@ -101,6 +101,13 @@ _ALL = (
         folder="data",
     ),
     Metric(
+        "truth-distance", "held-out", "judge_truth:TruthDistance",
+        "what our capture reads off 20 people's pictures against the exact truth: face shape (root mean square over "
+        "478 landmarks), facial actions (mean absolute), head pose; medians, beside those of the true pictures",
+        "after AED and APD (Next3D, section 4.2)",
+        folder="data",
+    ),
+    Metric(
         "swd", "held-out", "judge_held_out:SlicedWasserstein",
         "sliced Wasserstein distance between the same pictures and the truth, at each scale",
         "Karras et al. 2018, section 5",

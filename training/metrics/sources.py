@@ -123,19 +123,20 @@ class HeldOutPerson:
     @cached_property
     def true_landmarks(self) -> list[Landmarks | None]:
         """Return FaceMesh's landmarks in the true pictures."""
-        return faces_in(self._true_pictures)
+        return faces_in(self.true_pictures)
 
     @cached_property
     def face_pairs(self) -> FacePairs:
         """Return the pictures in which FaceMesh sees the model's face and the true one."""
         both = zip(self.landmarks, self.true_landmarks, strict=True)
         numbers = [number for number, (ours, true) in enumerate(both) if ours is not None and true is not None]
-        shown, true = self.shown.views.picture[numbers], self._true_pictures[numbers]
+        shown, true = self.shown.views.picture[numbers], self.true_pictures[numbers]
         ours = _pixels([self.landmarks[number] for number in numbers], shown)
         return FacePairs(numbers, shown, ours, true, _pixels([self.true_landmarks[number] for number in numbers], true))
 
     @cached_property
-    def _true_pictures(self) -> Float[Tensor, "n 3 h w"]:
+    def true_pictures(self) -> Float[Tensor, "n 3 h w"]:
+        """Return the true pictures over grey, in their own size."""
         return self.true.over_grey()
 
 
