@@ -26,11 +26,12 @@ def write_film(path, fps: int, frames: int, rate: int, click: float, late: float
         wave = np.zeros((1, round(frames / fps * rate) * channels), np.int16)
         wave[0, round(click * rate) * channels :][: 20 * channels] = 20_000
         piece = av.AudioFrame.from_ndarray(wave, format="s16", layout="stereo" if channels == 2 else "mono")
-        piece.sample_rate, piece.pts, piece.time_base = rate, round(late * rate), Fraction(1, rate)
+        piece.sample_rate, piece.pts, piece.time_base = rate, round(max(late, 0) * rate), Fraction(1, rate)
         container.mux(sound.encode(piece))
         for index in range(frames):
-            picture = np.full((16, 16, 3), 5 * index, np.uint8)
-            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+            frame = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 5 * index, np.uint8), "rgb24")
+            frame.pts, frame.time_base = index + round(max(-late, 0) * fps), Fraction(1, fps)
+            container.mux(video.encode(frame))
         container.mux(video.encode(None))
         container.mux(sound.encode(None))
     path.write_bytes(memory.getvalue())
@@ -51,7 +52,7 @@ def test_frames_are_those_that_a_player_shows(fps, frames, expected, tmp_path):
     assert shown.tolist() == list(expected)
 
 
-@pytest.mark.parametrize("late", [0.0, 0.04])
+@pytest.mark.parametrize("late", [0.0, 0.04, -0.08])
 @pytest.mark.parametrize(("rate", "channels"), [(16_000, 1), (48_000, 2)])
 def test_sound_begins_with_the_pictures(late, rate, channels, tmp_path):
     write_film(tmp_path / "x.mkv", 25, 15, rate, click=0.2, late=late, channels=channels)
