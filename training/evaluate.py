@@ -20,9 +20,9 @@ from neural_core.errors import PortraitError, UsageError
 from .metrics.registry import METRICS, SOURCES, Metric, SourceName
 
 if TYPE_CHECKING:
+    from .distributed import World
     from .metrics.protocol import Judge, Setting
     from .metrics.report import Report
-    from .metrics.sharding import Share
     from .metrics.sources import Source
 
 
@@ -71,13 +71,14 @@ def _main(flags: argparse.Namespace, arguments: list[str]) -> int:
 
     from neural_core import devices, models, systems
 
+    from .distributed import joined, local_device
     from .metrics.protocol import Setting
     from .metrics.report import Report
-    from .metrics.sharding import share_of_torchrun
+    from .metrics.sharding import PATIENCE
     from .metrics.subject import Subject
 
     path = models.find(flags.model).path if flags.model else models.find(str(flags.run / "model.safetensors")).path
-    subject = Subject(systems.load(path, devices.choose(flags.device)), flags.compare_size)
+    subject = Subject(systems.load(path, devices.choose(local_device(flags.device))), flags.compare_size)
     setting = Setting(
         subject,
         flags.data,
@@ -99,16 +100,16 @@ def _main(flags: argparse.Namespace, arguments: list[str]) -> int:
         "yaws": yaws,
         "truncation": flags.truncation,
     }
-    with share_of_torchrun() as share:
+    with joined(PATIENCE) as world:
         report = Report(about)
         judges = _judges(wanted, setting, report if all_of_them else None)
-        if share.leads:
+        if world.first:
             flags.out.mkdir(parents=True, exist_ok=True)
         for name in SOURCES:
             of_source = {metric.name: judge for metric, judge in judges if metric.source == name}
             if of_source:
-                _take(_source(name, setting), of_source, share, report)
-        if share.leads:
+                _take(_source(name, setting), of_source, world, report)
+        if world.first:
             report.write(flags.out)
             print(report.table())
             if flags.json:
@@ -165,11 +166,11 @@ def _source(name: SourceName, setting: Setting) -> Source:
     return Films(setting.folder("films", name))
 
 
-def _take(source: Source, judges: dict[str, Judge], share: Share, report: Report) -> None:
+def _take(source: Source, judges: dict[str, Judge], world: World, report: Report) -> None:
     """Measure a source's items, and let the first process's report know."""
     from .metrics.sharding import measure
 
-    kept = measure(source, judges, share)
+    kept = measure(source, judges, world)
     if kept is None:
         return
     report.skipped |= {f"{source.what} {index}": why for index, why in sorted(kept.left_out.items())}

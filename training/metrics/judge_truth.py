@@ -50,8 +50,8 @@ class TruthDistance:
     def figures(self, measured: Sequence[Measured]) -> list[Figure]:
         """Take medians over people and pictures, for the model and beside it for the truth."""
         figures = []
-        for name, better, of in (("ours", "lower", ""), ("true", "", "of the true pictures: capture's own error")):
-            suffix = "" if name == "ours" else "_of_truth"
+        for name, of in (("ours", ""), ("true", "of the true pictures: capture's own error")):
+            suffix, better = ("", "lower") if name == "ours" else ("_of_truth", "")
             for figure, unit, counted in (
                 ("identity", "mm", "people"), ("expression", "0..1", "pictures"), ("pose", "degrees", "pictures"),
             ):  # fmt: skip

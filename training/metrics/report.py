@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from neural_core.files import write_bytes
 
 from .protocol import Figure
-from .registry import METRICS
+from .registry import METRICS, Metric
 from .worst import Worst, sheet
 
 _ARROWS = {"higher": "↑", "lower": "↓", "": " "}
@@ -54,7 +53,7 @@ class Report:
         content = {
             **self.about,
             "figures": {
-                figure.name: {**asdict(figure), "value": _number(figure.value), "metric": name} | _source(name)
+                figure.name: _described(METRICS[name], figure)
                 for name, figures in self.figures.items()
                 for figure in figures
             },
@@ -77,9 +76,9 @@ class Report:
                 media.write_png(folder / f"worst_{name}.png", sheet(cases), {"made_by": "training.evaluate"})
 
 
-def _source(name: str) -> Mapping[str, str]:
-    metric = METRICS[name]
-    return {"definition": metric.definition, "paper": metric.paper}
+def _described(metric: Metric, figure: Figure) -> dict[str, Any]:
+    told = {"metric": metric.name, "definition": metric.definition, "paper": metric.paper}
+    return {**asdict(figure), "value": _number(figure.value), **told}
 
 
 def _number(value: float) -> float | None:

@@ -6,46 +6,23 @@ One process and many say the same: an item is measured alone, and what was kept 
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import distributed
 
-from neural_core.errors import InputError
+from neural_core.errors import InputError, PortraitError
 
+from ..distributed import World
 from .protocol import Judge, Measured
 from .sources import Source
 from .worst import Worst
 
-
-@dataclass(frozen=True)
-class Share:
-    """Which part of the work is this process's."""
-
-    rank: int = 0
-    world: int = 1
-
-    @property
-    def leads(self) -> bool:
-        """Return whether this process sums up and writes."""
-        return self.rank == 0
-
-
-@contextmanager
-def share_of_torchrun() -> Iterator[Share]:
-    """Give this process's share of what `torchrun` started, or all of it; processes talk over gloo."""
-    if "WORLD_SIZE" not in os.environ:
-        yield Share()
-        return
-    distributed.init_process_group("gloo")
-    try:
-        yield Share(distributed.get_rank(), distributed.get_world_size())
-    finally:
-        distributed.destroy_process_group()
+PATIENCE = 60.0
+"""Minutes that a process waits for the others: their shares are alike, but not equally hard."""
 
 
 @dataclass
@@ -69,11 +46,12 @@ class Kept:
         self.left_out |= other.left_out
 
 
-def measure(source: Source, judges: Mapping[str, Judge], share: Share) -> Kept | None:
+def measure(source: Source, judges: Mapping[str, Judge], world: World) -> Kept | None:
     """Let judges measure all items of a source; the result is the first process's alone."""
     kept = Kept({name: {} for name in judges}, {name: Worst() for name in judges})
-    clock = _Clock(source.what, len(range(share.rank, len(source), share.world)), share)
-    for index in range(share.rank, len(source), share.world):
+    mine = range(world.rank, len(source), world.size)
+    clock = _Clock(source.what, len(mine), world)
+    for index in mine:
         try:
             item = source[index]
             found = {name: judge.measure(item) for name, judge in judges.items()}
@@ -86,24 +64,26 @@ def measure(source: Source, judges: Mapping[str, Judge], share: Share) -> Kept |
                 kept.measured[name][index] = Measured(measured.values)
         clock.tick()
     clock.end()
-    if share.world == 1:
+    if world.size == 1:
         return kept
-    parts: list[Kept | None] | None = [None] * share.world if share.leads else None
-    distributed.gather_object(kept, parts)
-    if parts is None:
-        return None
-    for part in parts[1:]:
-        assert part is not None
+    parts: list[Any] = [None] * world.size
+    try:
+        distributed.gather_object(kept, parts if world.first else None)
+    except RuntimeError as error:
+        raise PortraitError(
+            "Another process of this evaluation stopped answering.", "Look at its messages, and start again."
+        ) from error
+    for part in parts[1:] if world.first else ():
         kept.merge(part)
-    return kept
+    return kept if world.first else None
 
 
 class _Clock:
     """Says on standard error how far the first process is, and how long it will take."""
 
-    def __init__(self, what: str, total: int, share: Share) -> None:
-        self.what, self.total, self.done, self.world = what, total, 0, share.world
-        self.quiet = not share.leads
+    def __init__(self, what: str, total: int, world: World) -> None:
+        self.what, self.total, self.done, self.world = what, total, 0, world.size
+        self.quiet = not world.first
         self.begin = self.said = time.monotonic()
         self.terminal = sys.stderr.isatty()
 

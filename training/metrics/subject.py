@@ -98,7 +98,7 @@ class Subject:
             opacity = F.interpolate(seen.opacity, seen.image.shape[-2:], mode="bilinear", align_corners=False)
             pictures.append(over_grey((seen.image + 1) / 2, opacity).clamp(0, 1).float().cpu())
             depths.append(seen.depth[:, 0].nan_to_num(0.0).float().cpu())
-            solid.append((F.adaptive_avg_pool2d(seen.opacity, seen.depth.shape[-2:]) >= SOLID)[:, 0].cpu())
+            solid.append((F.adaptive_avg_pool2d(seen.opacity, seen.depth.shape[-1]) >= SOLID)[:, 0].cpu())
         picture = torch.cat(pictures)
         views = Views(camera.to("cpu"), torch.cat(depths), torch.cat(solid), picture)
         return Shown(views, F.adaptive_avg_pool2d(picture, self.pixels))
