@@ -106,6 +106,17 @@ def test_the_librarys_formulas_agree(fidelity):
     assert ours.mean == pytest.approx(theirs["kernel_inception_distance_mean"], rel=1e-9)
 
 
+def test_pictures_reach_the_network_as_8_bits():
+    class Stub(torch.nn.Conv2d):
+        def forward(self, pictures):
+            assert pictures.dtype == torch.uint8
+            return (pictures.flatten(1),)
+
+    values = torch.tensor([1.4, 1.6, 300.0, -20.0]) / 255
+    found = inception_features(Stub(1, 1, 1), [values[None, None, None], values[None, None, None] / 2])
+    assert found.tolist() == [[1, 2, 255, 0], [1, 1, 150, 0]]
+
+
 @pytest.mark.slow
 def test_inception_is_read_from_the_published_layout(fidelity, tmp_path, monkeypatch):
     """Random weights under the published names: the features are those of the library's network given the same."""
