@@ -17,6 +17,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from neural_core.errors import UsageError
+
 from . import augment_colour, augment_corruption, augment_geometry
 from .draws import Draws
 
@@ -39,6 +41,15 @@ class AugmentConfig:
     """Steps between adjustments of the probability."""
     groups: tuple[Group, ...] = ("blit", "geometric", "colour")
     """EG3D uses these three ("bgc"); "filter" and "corruption" (noise and holes) exist besides."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        for name, low, high in (("probability", 0, 1), ("target", -1, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise UsageError(f"augment.{name} is {getattr(self, name)}, but has to lie in {low}..{high}.")
+        for name in ("kimg", "every"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"augment.{name} is {getattr(self, name)}, but has to be above 0.")
 
 
 class Augment(nn.Module):

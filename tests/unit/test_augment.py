@@ -11,7 +11,8 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional as F
 
-from training.augment import AdaptiveProbability, Augment
+from neural_core.errors import UsageError
+from training.augment import AdaptiveProbability, Augment, AugmentConfig
 from training.augment_colour import change_of, draw_colour, recolour
 from training.augment_corruption import POWER, amplify, draw_gains, draw_hole, draw_noise, filter_bank
 from training.augment_geometry import SYM6, blit, draw_blit, draw_movement, fold, mirror_pad, resample
@@ -384,3 +385,9 @@ def test_the_probability_can_be_resumed_between_adjustments():
         probability.update(0.5, 10)  # 0.94 over 90 pictures: up, which 0.5 alone would not do
     assert other.value == p.value == pytest.approx(0.12 + 0.09)
     assert other.state() == p.state()
+
+
+@pytest.mark.parametrize(("name", "value"), [("probability", 1.5), ("target", -2.0), ("kimg", 0.0), ("every", 0)])
+def test_settings_that_make_no_sense_are_said(name, value):
+    with pytest.raises(UsageError, match=f"augment.{name} is {value}"):
+        AugmentConfig(**{name: value})
