@@ -69,7 +69,7 @@ class World:
         if self.size > 1:
             with self._answered():
                 for tensor in tensors:
-                    dist.broadcast(tensor, 0)
+                    dist.broadcast(tensor.detach(), 0)
 
     def on_first(self, make: Callable[[], T]) -> T | None:
         """Return what `make` returns on the first process, and None on the others, where it is not called.

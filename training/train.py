@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m training.train RECIPE [--config F.toml] [--run DIR] [--resume] [--dry-run] [--section.field VALUE ...]`.
 
-The same under `torchrun --nproc-per-node N -m training.train RECIPE ...` on one machine or many (docs/training.md).
+The same under `torchrun --nproc-per-node N -m training.train RECIPE --run-dir DIR ...`, on one machine or many
+(docs/training.md).
 Priority: field default < configuration file < flag. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
@@ -58,7 +59,10 @@ def _main(arguments: list[str]) -> int:
 def _flags() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=USAGE, add_help=False, allow_abbrev=False, usage=argparse.SUPPRESS)
     parser.add_argument("--config", type=Path, help="TOML file with the recipe's fields")
-    parser.add_argument("--run", type=Path, help="run folder (default: runs/RECIPE)")
+    parser.add_argument(
+        *("--run", "--run-dir"), type=Path, dest="run", metavar="DIR",
+        help="run folder (default: runs/RECIPE); --run-dir is the name that torchrun does not mistake for its own",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved configuration and stop")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda[:n]")
