@@ -194,12 +194,15 @@ def test_in_the_place_of_a_damaged_picture_stands_the_next_one(write):
 
 
 @pytest.mark.parametrize(("start", "workers"), [("fork", 2), pytest.param("spawn", 1, marks=pytest.mark.slow)])
-def test_workers_read_the_same_and_tell_what_is_damaged(tmp_path, start, workers):
+def test_workers_read_the_same_and_tell_what_is_damaged(tmp_path, capfd, start, workers):
     here = PictureSet(write_zip(tmp_path / "data.zip", damaged_set()))
     assert here.damaged == 0  # nothing but the first picture was opened
     loader = DataLoader(here, batch_size=3, num_workers=workers, multiprocessing_context=start)
     batches = list(loader)
     assert here.damaged == 3
+    said = [line.removeprefix("left out: ") for line in capfd.readouterr().err.splitlines()]
+    assert set(said) == set(here.skipped)
+    assert workers > 1 or len(said) == len(here.skipped) == 5
     assert [index for batch in batches for index in batch["index"].tolist()] == [0, 1, 4, 4, 4, 6, 6]
     alone = PictureSet(tmp_path / "data.zip")
     assert torch.equal(torch.cat([batch["picture"] for batch in batches]), torch.stack([i["picture"] for i in alone]))
@@ -323,6 +326,13 @@ def test_an_encrypted_zip_is_a_sentence(tmp_path):
 def test_a_path_that_is_nothing_is_a_sentence(tmp_path):
     with pytest.raises(InputError, match="There is no"):
         open_source(tmp_path / "none")
+
+
+def test_of_very_many_sentences_the_first_are_said(tmp_path, capsys):
+    files = {**published(2), **{f"extra/{index:02d}.png": b"" for index in range(13)}}
+    assert len(PictureSet(write_folder(tmp_path, files)).skipped) == 13
+    said = capsys.readouterr().err.splitlines()
+    assert (len(said), said[0], said[-1]) == (11, "left out: extra/00.png: it has no label.", "left out: 3 more.")
 
 
 def test_a_zip_reads_what_zipfile_reads(tmp_path):

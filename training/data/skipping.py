@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from typing import Any
 
@@ -15,6 +16,8 @@ from neural_core.errors import InputError
 
 _PATIENCE = 100
 """So many damaged items in a row end the run: a disk that is gone rather than a few bad files."""
+_SAID = 10
+"""So many sentences about what is no item are said, lest a folder of a thousand other pictures fills the screen."""
 
 Item = dict[str, Any]
 """`picture` [..., c, h, w] uint8, `label` [..., 25], `index` (which item it really is), and what a data set adds."""
@@ -24,8 +27,8 @@ class SkippingSet(Dataset[Item]):
     """A data set whose items are read when they are asked for, doubled by mirroring if wanted.
 
     In the place of an item that cannot be read stands the next one that can. Which one that is depends on the files
-    alone, so all processes of a run agree. Damage is marked in shared memory: what a worker of a `DataLoader` finds,
-    `skipped` tells in the process that started it.
+    alone, so all processes of a run agree. Whoever finds damage says so on standard error, once, and marks it in shared
+    memory: what a worker of a `DataLoader` finds, `damaged` and `skipped` tell in the process that started it.
     """
 
     def __init__(self, readable: int, left_out: tuple[str, ...], mirror: bool = False) -> None:
@@ -38,6 +41,9 @@ class SkippingSet(Dataset[Item]):
         """
         self._damaged = torch.zeros(readable, dtype=torch.bool).share_memory_()
         self._left_out, self._mirror = left_out, mirror
+        more = [f"{len(left_out) - _SAID} more."] if len(left_out) > _SAID else []
+        for sentence in [*left_out[:_SAID], *more]:
+            print(f"left out: {sentence}", file=sys.stderr)
 
     @abstractmethod
     def read(self, place: int) -> Item:
@@ -76,8 +82,9 @@ class SkippingSet(Dataset[Item]):
                 continue
             try:
                 return self.read(int(candidate))
-            except InputError:
+            except InputError as error:
                 self._damaged[candidate] = True
+                print(f"left out: {error}", file=sys.stderr, flush=True)
         first = self._reason(place)
         raise InputError(f"Of the data {tries} items in a row cannot be used. The first: {first.message}", first.hint)
 
