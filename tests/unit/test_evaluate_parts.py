@@ -3,6 +3,7 @@
 
 import dataclasses
 import gc
+import itertools
 import json
 import subprocess
 import sys
@@ -422,3 +423,49 @@ def test_what_capture_reads_is_shown_beside_what_it_reads_of_the_truth(folder, t
     assert figures["pose_distance_of_truth"]["value"] == pytest.approx(1)
     assert figures["recognised_of_truth"]["value"] == 100
     assert figures["recognised"]["value"] == 25, "who looks like the mean person is nearest to one of the four"
+
+
+def lower_median_of_pairs(pictures: list[np.ndarray]) -> float:
+    apart = sorted(np.abs(a - b).mean() for a, b in itertools.combinations(pictures, 2))
+    return apart[(len(apart) - 1) // 2]
+
+
+def test_diversity_compares_pairs_of_portraits_with_pairs_of_people(folder, tmp_path):
+    figures = evaluate(folder, tmp_path, "diversity", "--train-data", str(folder / "data"))["figures"]
+    system = systems.load(folder / "tiny.safetensors")
+    portraits = []
+    for seed in range(4):
+        seen = system.pose(system.create(seed, 0.7)).render(system.creation_camera(), 32)
+        picture = ((seen.image + 1) / 2 + 0.5 * (1 - seen.opacity))[0].clamp(0, 1).numpy()
+        portraits.append(picture.reshape(3, SIZE, 2, SIZE, 2).mean((2, 4)))
+    people = [picture / 255 for picture in truths(folder)[: 4 * VIEWS : VIEWS]]  # a ball looks the same from all sides
+    assert figures["pairwise_l1_portraits"]["value"] == pytest.approx(lower_median_of_pairs(portraits), rel=1e-3)
+    assert figures["pairwise_l1_people"]["value"] == pytest.approx(lower_median_of_pairs(people), rel=2e-2)
+    ratio = lower_median_of_pairs(portraits) / lower_median_of_pairs(people)
+    assert figures["diversity"]["value"] == pytest.approx(ratio, rel=2e-2)
+
+
+def test_the_frontal_picture_is_no_close_up(folder, tmp_path):
+    path = tmp_path / "records" / "000000.npz"
+    record = Record.load(folder / "data" / "records" / "000000.npz")
+    for yaws, close_up, expected in (
+        ([60.0, -10.0, 5.0, 170.0], [], 2),
+        ([60.0, -10.0, 5.0, 170.0], [False, False, True, False], 1),
+    ):
+        cameras = orbit(torch.tensor(yaws)).label().numpy()
+        dataclasses.replace(record, cameras=cameras, close_up=np.array(close_up, bool)).save(path)
+        assert sources.TruePictures(path).frontal == expected
+
+
+def test_people_of_whom_the_code_does_not_say_all_are_left_out(folder, tmp_path):
+    data = tmp_path / "data"
+    write_spheres(data, 4, VIEWS, SIZE, z_dim=64)
+    smiling = np.zeros((VIEWS, 52), np.float32)
+    smiling[1, 40] = 0.5
+    changes = {0: {"actions": smiling}, 1: {"source": {"variety": "wide"}}, 2: {"z": np.zeros(9, np.float32)}}
+    for person, change in changes.items():
+        path = data / "records" / f"{person:06d}.npz"
+        dataclasses.replace(Record.load(path), **change).save(path)
+    report = evaluate(folder, tmp_path / "out", "l1", "--data", str(data))
+    assert report["figures"]["l1"]["count"] == VIEWS
+    assert set(report["not_read"]) == {f"held-out people {person}" for person in range(3)}
