@@ -60,8 +60,8 @@ def sliced_wasserstein(
     for a, b in zip(laplacian_pyramid(first), laplacian_pyramid(second), strict=True):
         corners = draw_corners(len(a), a.shape[-1], generator)
         axes = draw_directions(3 * PATCH**2, generator)
-        clouds = (standardised(patches(level, corners)).flatten(1) for level in (a, b))
-        distances[a.shape[-1]] = REPORTED * sliced_distance(*clouds, axes)
+        here, there = (standardised(patches(level, corners)).flatten(1) for level in (a, b))
+        distances[a.shape[-1]] = REPORTED * sliced_distance(here, there, axes)
     return distances
 
 
