@@ -146,12 +146,12 @@ class Record:
             InputError: The file is missing, damaged, or no record.
         """
         with _opened(path) as (file, source):
-            names = [name for name in file.files if name not in ("images", "source")] if only is None else only
-            arrays = {name: _array(file, name) for name in names}
-            if only is not None:
-                arrays = {
-                    f.name: np.zeros(0, np.float32) for f in fields(cls) if f.name not in ("images", "source")
-                } | arrays
+            arrays: dict[str, Any] = {}
+            if only is None:
+                only = [name for name in file.files if name not in ("images", "source")]
+            else:
+                arrays = {f.name: np.zeros(0, np.float32) for f in fields(cls) if f.name not in ("images", "source")}
+            arrays |= {name: _array(file, name) for name in only}
             return cls(images=tuple(file["images"].tolist()), source=source, **arrays)
 
     @classmethod
