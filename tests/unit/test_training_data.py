@@ -52,7 +52,7 @@ def test_patches_are_squares_of_neighbours_and_mostly_on_the_person(folder):
     assert batch.alpha.mean() > 1.5 * covered
 
 
-def test_rays_four_pixels_apart_see_the_mean_of_the_pixels_where_they_pass(folder):
+def test_rays_four_pixels_apart_stand_for_the_squares_about_them(folder):
     data = load_portraits(folder)
     choice = PatchChoice(views=3, patches=3, side=5)
     batch = draw_rays(data, torch.tensor([0, 2]), choice, 4, torch.Generator().manual_seed(2))
@@ -68,8 +68,9 @@ def test_rays_four_pixels_apart_see_the_mean_of_the_pixels_where_they_pass(folde
             torch.testing.assert_close(batch.picture[3 * k + patch].double(), there, atol=1e-6, rtol=0)
             for row, column in [(0, 0), (4, 1), (2, 3)]:
                 ray = patch * 25 + row * 5 + column
+                square = (slice(4 * row, 4 * row + 4), slice(4 * column, 4 * column + 4))
                 four = (slice(4 * row + 1, 4 * row + 3), slice(4 * column + 1, 4 * column + 3))
-                expected = there[(slice(None), *four)].mean(dim=(1, 2))
+                expected = there[(slice(None), *square)].mean(dim=(1, 2))
                 seen = torch.cat([batch.colour[k, ray], batch.alpha[k, ray, None]]).double()
                 torch.testing.assert_close(seen, expected, atol=1e-6, rtol=0)
                 near = depth[top : top + 20, left : left + 20][four]

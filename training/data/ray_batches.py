@@ -30,9 +30,9 @@ class RayBatch:
     pixels: Float[Tensor, "pv r 2"]
     """Where the rays meet the picture, (u, v) in picture widths, patch by patch, row by row."""
     colour: Float[Tensor, "pv r 3"]
-    """sRGB in 0..1 there, multiplied by alpha."""
+    """sRGB in 0..1, multiplied by alpha: the mean of the ray's square of pixels."""
     alpha: Float[Tensor, "pv r"]
-    """Coverage in 0..1 there."""
+    """Coverage of that square in 0..1."""
     depth: Float[Tensor, "pv r"]
     """Distance along the ray, model units; 0 where nothing was hit, or where an edge runs between the pixels."""
     picture: Float[Tensor, "pvk 4 ds ds"]
@@ -83,12 +83,12 @@ def draw_rays(
     picture = torch.arange(len(owner))[:, None, None, None]
     patches = rgba.movedim(1, -1)[picture, rows[..., None], columns[..., None, :]]  # [pv, k, ds, ds, 4]
     depth = data.depth[owner, view].float()[picture, rows[..., None], columns[..., None, :]]
-    here = _at_rays(patches, spacing)
+    here = _around_rays(patches, spacing)
     where = torch.stack(torch.broadcast_tensors(columns[..., None, :], rows[..., None]), dim=-1).float()
     return RayBatch(
         people=people,
         cameras=data.cameras[owner, view],
-        pixels=((_at_rays(where, spacing) + 0.5) / data.size).flatten(1, 3),
+        pixels=((_around_rays(where, spacing) + 0.5) / data.size).flatten(1, 3),
         colour=here[..., :3].flatten(1, 3),
         alpha=here[..., 3].flatten(1, 3),
         depth=_depth_at_rays(depth, spacing).flatten(1, 3),
@@ -97,21 +97,21 @@ def draw_rays(
     )
 
 
-def _middle(patches: Tensor, spacing: int) -> Tensor:
-    """Return the pixels about each ray: [pv, k, ds, ds, c] -> [pv, k, s, s, 1 or 4, c]."""
-    squares = patches.unflatten(3, (-1, spacing)).unflatten(2, (-1, spacing)).transpose(3, 4)
-    low = (spacing - 1) // 2
-    return squares[:, :, :, :, low : spacing // 2 + 1, low : spacing // 2 + 1].flatten(4, 5)
+def _squares(patches: Float[Tensor, "pv k h w c"], spacing: int) -> Float[Tensor, "pv k s s d d c"]:
+    """Return the square of pixels about each ray."""
+    return patches.unflatten(3, (-1, spacing)).unflatten(2, (-1, spacing)).transpose(3, 4)
 
 
-def _at_rays(patches: Float[Tensor, "pv k h w c"], spacing: int) -> Float[Tensor, "pv k s s c"]:
-    """Return values at the rays: the pixel's own, or the mean of the four that meet there."""
-    return _middle(patches, spacing).mean(dim=4)
+def _around_rays(patches: Float[Tensor, "pv k h w c"], spacing: int) -> Float[Tensor, "pv k s s c"]:
+    """Return the mean of each ray's square: a ray stands for all of it, and edges of the person inside it show as
+    partial coverage, from which a super-resolution can tell where they run."""
+    return _squares(patches, spacing).mean(dim=(4, 5))
 
 
 def _depth_at_rays(depth: Float[Tensor, "pv k h w"], spacing: int) -> Float[Tensor, "pv k s s"]:
-    """Return the depth at the rays, 0 where the pixels about a ray do not lie on one surface."""
-    near = _middle(depth[..., None], spacing)[..., 0]
+    """Return the depth at the rays (of the four pixels that meet there), 0 where these do not lie on one surface."""
+    low, high = (spacing - 1) // 2, spacing // 2 + 1
+    near = _squares(depth[..., None], spacing)[:, :, :, :, low:high, low:high, 0].flatten(4)
     one_surface = (near.amin(-1) > 0) & (near.amax(-1) - near.amin(-1) < 0.03)
     return near.mean(-1) * one_surface
 
