@@ -103,8 +103,11 @@ def _squares(patches: Float[Tensor, "pv k h w c"], spacing: int) -> Float[Tensor
 
 
 def _around_rays(patches: Float[Tensor, "pv k h w c"], spacing: int) -> Float[Tensor, "pv k s s c"]:
-    """Return the mean of each ray's square: a ray stands for all of it, and edges of the person inside it show as
-    partial coverage, from which a super-resolution can tell where they run."""
+    """Return the mean of each ray's square.
+
+    A ray stands for all of it: an edge inside shows as partial coverage, from which a super-resolution can tell where
+    it runs.
+    """
     return _squares(patches, spacing).mean(dim=(4, 5))
 
 
