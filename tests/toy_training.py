@@ -58,7 +58,7 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         hidden = F.softplus(self.hidden(z))
-        self.mean.lerp_(hidden.detach().mean(0), 0.1)
+        self.mean.lerp_(hidden.detach().float().mean(0), 0.1)
         return self.output(hidden) + self.noise * torch.randn(len(z), 8)
 
 

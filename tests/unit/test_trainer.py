@@ -15,13 +15,14 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+import neural_core
 from tests import toy_training
 from training import recipes
 from training.batches import Order, cut, smaller
 from training.config import RunConfig
 from training.distributed import World
 from training.draws import Draws
-from training.pictures import plain_png
+from training.pictures import plain_png, save_turntable
 from training.recipe import Optimiser, ParameterGroup, Phase
 from training.run_log import CLOCK
 from training.train import main
@@ -272,6 +273,42 @@ def test_an_overflow_in_half_precision_lowers_the_factor_before_it_counts():
     found.scaler.scale(weight * 3).backward()
     found.step()
     assert weight.item() == pytest.approx(-0.1)  # Adam's first step is the rate, whatever the gradient's size
+
+
+def test_a_schedule_may_count_samples_or_minutes(tmp_path):
+    assert (
+        main(toy(tmp_path / "kimg", "--run.kimg", "0.02", "--run.ema-kimg", "0.01", "--run.precision", "float16")) == 0
+    )
+    lines = stats(tmp_path / "kimg")
+    assert [line["progress"] for line in lines] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1])
+    assert lines[-1]["loss_scale"] <= 2**16  # halved where a gradient overflowed, which is no fault
+    assert lines[-1]["bad_steps"] == 0
+    begin = time.monotonic()
+    assert main(toy(tmp_path / "minutes", "--run.minutes", "0.01", "--pause", "0.05")) == 0
+    assert time.monotonic() - begin > 0.6
+    assert 0 < stats(tmp_path / "minutes")[0]["progress"] < 1
+
+
+def test_what_a_bare_machine_lacks(tmp_path, monkeypatch, capsys):
+    """Without imageio there are plain pictures, without an encoder strips, without TensorBoard a word about it."""
+    import imageio.v3 as iio
+
+    film = torch.rand(20, 3, 4, 6)
+    assert save_turntable(tmp_path / "film", film, "a test").name == "film.mp4"
+    monkeypatch.setitem(sys.modules, "av", None)
+    strip = save_turntable(tmp_path / "strip", film, "a test")
+    assert iio.imread(strip).shape == (4, 8 * 6, 3)
+    monkeypatch.setitem(sys.modules, "imageio", None)
+    monkeypatch.delitem(sys.modules, "neural_core.media")
+    monkeypatch.delattr(neural_core, "media")
+    plain = save_turntable(tmp_path / "plain", film, "a test")
+    assert np.array_equal(iio.imread(plain), iio.imread(strip))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    assert main(toy(tmp_path / "run", "--run.kimg", "0.004")) == 0
+    assert "No TensorBoard files" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "run" / "samples").iterdir()) == [
+        "0000001_grid.png", "0000001_turn.png",
+    ]  # fmt: skip
 
 
 def test_a_plain_png_is_what_others_read(tmp_path):
