@@ -9,6 +9,7 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from torch import nn
 
 from neural_core import others, systems
 from neural_core.cameras import Camera, orbit
-from neural_core.errors import InputError
+from neural_core.errors import InputError, UsageError
 from neural_core.human.anny import load_anny_head
 from neural_core.human.landmarks import eye_distance
 from neural_core.records import Record
@@ -36,7 +37,7 @@ from training.metrics import (
     sources,
 )
 from training.metrics.fit_distances import Fit
-from training.metrics.protocol import Case
+from training.metrics.protocol import Case, Setting
 from training.metrics.registry import METRICS
 from training.metrics.sync import Sync as SyncFigures
 from training.metrics.truth import Truth, TruthDistances
@@ -469,3 +470,10 @@ def test_people_of_whom_the_code_does_not_say_all_are_left_out(folder, tmp_path)
     report = evaluate(folder, tmp_path / "out", "l1", "--data", str(data))
     assert report["figures"]["l1"]["count"] == VIEWS
     assert set(report["not_read"]) == {f"held-out people {person}" for person in range(3)}
+
+
+def test_a_model_without_codes_is_not_asked_for_people(folder):
+    seeds_alone = Setting(SimpleNamespace(code_size=0), data=folder / "data")
+    with pytest.raises(UsageError, match="'psnr' asks for people by their code"):
+        METRICS["psnr"].begin(seeds_alone)
+    METRICS["cd"].begin(seeds_alone)

@@ -7,6 +7,8 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
+from neural_core.errors import UsageError
+
 if TYPE_CHECKING:
     from .protocol import FolderName, Judge, Setting
 
@@ -37,8 +39,13 @@ class Metric:
         """Return its judge.
 
         Raises:
-            PortraitError: something that it needs is missing: data, a package, a network.
+            PortraitError: something that it needs is missing: data, a package, a network, codes of people.
         """
+        if self.source == "held-out" and not setting.subject.code_size:
+            raise UsageError(
+                f"The metric {self.name!r} asks for people by their code, and this model only knows seeds.",
+                "Ask for metrics of seeds, such as faces, cd and we, or of sets, such as fid.",
+            )
         if self.folder is not None:
             setting.folder(self.folder, self.name)
         module, kind = self.judge.split(":")

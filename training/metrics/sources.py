@@ -54,7 +54,7 @@ class HeldOut:
     def __init__(self, subject: Subject, folder: Path) -> None:
         """List the people. Raises InputError if there are none."""
         self.subject, self.files = subject, people_files(folder)
-        self.mean_person = subject.of_code(torch.zeros(subject.code_size)) if subject.code_size else None
+        self.mean_person = subject.of_code(torch.zeros(subject.code_size))
 
     def __len__(self) -> int:
         return len(self.files)
@@ -102,7 +102,6 @@ class HeldOutPerson:
     @cached_property
     def mean_shown(self) -> Shown:
         """Return the mean person (code 0) at the same cameras."""
-        assert self._source.mean_person is not None
         return self.subject.see(self._source.mean_person, self.camera)
 
     @cached_property
