@@ -122,7 +122,7 @@ def test_what_is_wrong_is_said_in_a_sentence(folder, tmp_path, capsys, more, cod
 @pytest.mark.slow
 def test_a_minute_of_training_neither_collapses_nor_stands_still(folder):
     """The discriminator stays in doubt, and what is generated has come nearer to the spheres on black."""
-    assert train(folder, "minute", "--run.log-every", "5", "--augment.mode", "none", steps=200) == 0
+    assert train(folder, "minute", "--run.log-every", "5", "--augment.mode", "none", steps=120) == 0
     lines = stats(folder / "minute")[-10:]
     for name in ("logit_real", "logit_generated"):
         assert max(abs(line[name]) for line in lines) < 6, name

@@ -202,6 +202,30 @@ def test_density_is_asked_inside_the_cube_that_is_configured():
     assert 0.28 < points.abs().max() < 0.3 + 1e-4
 
 
+def test_half_precision_is_for_the_discriminator_alone():
+    """Under the trainer's autocast, pictures and densities are bit for bit those of 32 bits."""
+    recipe, seen = recipe_of(config_of()), []
+    watch(recipe.discriminator, seen)
+
+    def losses(half: bool) -> list[torch.Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            found = [recipe.losses(phase.name, batch_of(), step_of(0, phase.name)) for phase in recipe.phases()]
+        return [loss for terms in found for loss in terms.values()]
+
+    exact, rounded = losses(False), losses(True)
+    shown, again = seen[: len(seen) // 2], seen[len(seen) // 2 :]
+    assert all(a.equal(b) for one, other in zip(shown, again, strict=True) for a, b in zip(one, other, strict=True))
+    density, discriminator = 1, 2
+    assert rounded[density] == exact[density]
+    # bfloat16 has 8 bits: the discriminator did use it
+    assert 0 < (rounded[discriminator] - exact[discriminator]).abs() < 0.02
+    for loss, network in zip(rounded, "GGDD", strict=True):
+        assert loss.dtype == torch.float32
+        loss.backward()
+        gradients = [p.grad for p in recipe.networks()[network].parameters() if p.grad is not None]
+        assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 # Augmentation.
 
 
@@ -271,6 +295,9 @@ def test_samples_are_a_grid_and_a_turntable_of_the_same_people():
     assert not torch.allclose(turntable.frames[0], turntable.frames[2], atol=1e-3)
     again, _ = recipe.samples({"G": recipe.generator}, step_of(400))
     assert again.frames.equal(grid.frames)
+    recipe.pictures.labels = orbit(0.0, focal=2.0).label()  # the lens is the data's
+    wider, _ = recipe.samples({"G": recipe.generator}, step_of(0))
+    assert not torch.allclose(wider.frames, grid.frames, atol=1e-3)
 
 
 @pytest.mark.parametrize("identity", [False, True])

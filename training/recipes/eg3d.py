@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from neural_core import checkpoints
-from neural_core.cameras import Camera, eg3d_cam2world, intrinsics_from_focal
+from neural_core.cameras import Camera, eg3d_cam2world
 from neural_core.rendering.sampling import RandomSampling
 from neural_core.systems.eg3d.generator import EG3DGenerator
 from neural_core.systems.eg3d.identity_generator import IdentityGenerator
@@ -274,11 +274,11 @@ class Adversarial:
         return round(fade(images, options.fade_kimg, start, options.final)) if options.final else start
 
     def _camera(self, yaw: float) -> Camera:
-        """Return the camera at a yaw in degrees, level with the subject, as the data's cameras stand."""
+        """Return the camera at a yaw in degrees, level with the subject, with the lens of the data's first camera."""
         model = self.config.model
         turned = torch.deg2rad(torch.tensor([yaw]))
         cam2world = eg3d_cam2world(turned, torch.zeros(1), model.camera_radius, model.camera_pivot)
-        return Camera(cam2world, intrinsics_from_focal(model.camera_focal)).to(self.device)
+        return Camera(cam2world, Camera.from_label(self.pictures.labels[:1]).intrinsics).to(self.device)
 
     def _cameras(self, step: Step) -> Float[Tensor, "b 25"]:
         """Return camera labels from anywhere in the data set: cameras of what is generated."""
