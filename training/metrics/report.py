@@ -37,11 +37,11 @@ class Report:
 
     def table(self) -> str:
         """Return the figures as text: one a line, with unit, direction and count."""
-        lines = [f"{'figure':30} {'value':>10}   {'unit':22} count"]
+        lines = [f"{'figure':30} {'value':>10}   {'unit':24} count"]
         for figures in self.figures.values():
             for figure in figures:
                 lines.append(
-                    f"{figure.name:30} {figure.value:10.4g} {_ARROWS[figure.better]} {figure.unit:22} "
+                    f"{figure.name:30} {figure.value:10.4g} {_ARROWS[figure.better]} {figure.unit:24} "
                     f"{figure.count} {figure.of}"
                 )
         lines += [f"left out: {name}: {why}" for name, why in self.left_out.items()]
