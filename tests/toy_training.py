@@ -63,6 +63,8 @@ class Generator(nn.Module):
 
 
 class Numbers(Dataset):
+    damaged = 2
+
     def __init__(self, bad_item: int) -> None:
         self.bad_item = bad_item
 

@@ -17,10 +17,12 @@ from .draws import keyed_generator
 
 
 class Cut(NamedTuple):
-    """How a step's batch is cut: `count` micro-batches of `size` samples; number m belongs to process m % processes."""
+    """How a step's batch is cut."""
 
     size: int
-    count: int
+    """Samples of a micro-batch."""
+    number: int
+    """Micro-batches of all processes together; the m-th belongs to process m modulo processes."""
 
 
 def cut(config: RunConfig, world: World) -> Cut:
@@ -98,7 +100,7 @@ class MicroBatches:
             PortraitError: an item could not be read.
         """
         micro_batches = []
-        for _ in range(self._cut.count // self._world.size):
+        for _ in range(self._cut.number // self._world.size):
             data = self._next()
             if isinstance(data, PortraitError):
                 raise data
@@ -119,7 +121,7 @@ class MicroBatches:
     def _own_samples(self, step: int) -> Iterator[range]:
         batch, size = self._config.batch, self._cut.size
         while True:
-            for place in range(self._world.rank, self._cut.count, self._world.size):
+            for place in range(self._world.rank, self._cut.number, self._world.size):
                 first = step * batch + place * size
                 yield range(first, first + size)
             step += 1

@@ -58,7 +58,8 @@ class RunConfig:
     sample_every: int = 1000
     """Steps between sample pictures and exported models."""
     max_bad_steps: int = 20
-    """Abort when more optimiser steps than this had a non-finite gradient; they are skipped, counted and logged."""
+    """Abort when more optimiser steps than this, since the run was begun or resumed, had a gradient that was not
+    finite; such steps are skipped, counted and logged."""
     patience: float = 10.0
     """Minutes that a process waits for the others before it gives the run up."""
 

@@ -41,24 +41,11 @@ def stop_signal() -> Iterator[StopSignal]:
 
 
 @contextmanager
-def enough_memory(micro_batch: int, smaller: int | None) -> Iterator[None]:
-    """Turn a lack of memory into a sentence that says what to make smaller.
-
-    Args:
-        micro_batch: samples computed together.
-        smaller: what `run.micro_batch` could be instead; None if there is nothing smaller.
-    """
+def enough_memory(what: str, hint: str) -> Iterator[None]:
+    """Turn a lack of memory into a sentence that says for what, and how to do with less."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:  # torch's OutOfMemoryError is a RuntimeError
         if as_portrait_error(error).kind != "memory":
             raise
-        hint = "A single sample is too large: choose a smaller model, or fewer points on a ray."
-        if smaller:
-            hint = (
-                f"Set run.micro_batch to {smaller} and go on with --resume: run.batch stays as it is, its gradients "
-                "are added up over more and smaller pieces."
-            )
-        raise PortraitError(
-            f"There is not enough memory for {micro_batch} sample{'s' * (micro_batch > 1)} at a time.", hint, "memory"
-        ) from error
+        raise PortraitError(f"There is not enough memory for {what}.", hint, "memory") from error

@@ -29,8 +29,9 @@ import torch
 from neural_core.errors import InputError, UsageError
 from neural_core.files import make_folder, output_error, replacing, write_bytes
 
-CLOCK = ("minutes", "seconds_per_kimg", "images_per_second", "memory_mb")
-"""Fields of a line in stats.jsonl that depend on the machine; the others are the same after a resume."""
+CLOCK = ("minutes", "seconds_per_kimg", "images_per_second", "memory_mb", "damaged")
+"""Fields of a line in stats.jsonl that depend on the machine, and on when the process began (damaged items that it
+met). The others are the same after a resume."""
 
 _KEPT = ("batch", "seed")
 """Settings of `run` that decide which samples a step sees; a resumed run has to keep them."""

@@ -84,6 +84,7 @@ def _train(name: str, recipe: Any, config: Any, flags: argparse.Namespace) -> No
     from neural_core import devices
 
     from .distributed import joined, local_device
+    from .guards import enough_memory
     from .run_log import RunLog
     from .trainer import Trainer
 
@@ -98,7 +99,9 @@ def _train(name: str, recipe: Any, config: Any, flags: argparse.Namespace) -> No
         torch.manual_seed(config.run.seed)
         torch.set_flush_denormal(True)  # fading averages in Adam can slow CPUs down
         try:
-            Trainer(recipe.build(config, device), config.run, log, device, world).run()
+            with enough_memory("the networks and their optimisers", "Choose a smaller model."):
+                trainer = Trainer(recipe.build(config, device), config.run, log, device, world)
+            trainer.run()
         finally:
             torch.set_flush_denormal(False)
     if log:

@@ -75,20 +75,22 @@ class Trainer:
         """Train to the end of the schedule and export.
 
         Raises:
-            PortraitError: too many steps had non-finite gradients (the state before the abort is saved), or there is
-                not enough memory, or another process is lost.
+            PortraitError: gradients were not finite too often (a state is saved), memory is short, or another
+                process is lost.
         """
-        with stop_signal() as stop, enough_memory(self.micro_batches.size, smaller(self.config, self.world)):
+        with stop_signal() as stop, enough_memory(*self._memory_advice()):
             if self.log:
                 self.log.begin(self.step)
-            batches = MicroBatches(self.recipe.data(), self.config, self.world, self.device, self.step)
-            begin, line = time.monotonic() - self.seconds, Line(self.device)
+            data = self.recipe.data()
+            batches = MicroBatches(data, self.config, self.world, self.device, self.step)
+            begin, line, bad_before = time.monotonic() - self.seconds, Line(self.device), self.bad_steps
             while not self._shared(stop, begin) and self.progress < 1:
                 with line.timed():
                     self._train_step(batches.step())
                 if self.step % self.config.log_every == 0:
-                    self._write_line(line)
+                    self._write_line(line, data)
                     line = Line(self.device)
+                self._check_bad_steps(bad_before)
                 if self.step % self.config.save_every == 0:
                     self._save()
                 if self.step % self.config.sample_every == 0:
@@ -141,29 +143,30 @@ class Trainer:
         for other in self.learners.values():
             other.listen(False)
         learner.begin()
-        sums = Accumulation(self.networks.values(), self.micro_batches.count)
+        sums = Accumulation(self.networks.values(), self.micro_batches.number)
         for samples, batch in micro_batches:
             where = self._where(Draws(self.config.seed, phase.name, samples))
             seed_torch(self.config.seed, phase.name, samples.start)
             with self._autocast():
                 terms = self.recipe.losses(phase.name, batch, where)
             loss = torch.stack([term.float() for term in terms.values()]).sum()
-            learner.scaler.scale(loss * (learner.gain(phase) / self.micro_batches.count)).backward()
+            learner.scaler.scale(loss * (learner.gain(phase) / self.micro_batches.number)).backward()
             sums.add(terms, self.recipe.figures())
         finite, figures = sums.finish(self.world, learner.parameters)
         if finite:
             learner.step()
         elif learner.skip():
-            self._count_bad_step()
+            self.bad_steps += 1
         return figures
 
-    def _count_bad_step(self) -> None:
-        self.bad_steps += 1
-        if self.bad_steps > self.config.max_bad_steps:
+    def _check_bad_steps(self, before: int) -> None:
+        """Save and raise if gradients broke too often since the run was begun or resumed."""
+        count = self.bad_steps - before
+        if count > self.config.max_bad_steps:
             self._save()
             raise PortraitError(
-                f"{self.bad_steps} optimiser steps had gradients that were not finite; stopped at step {self.step}.",
-                "Lower the learning rates; the run folder can be resumed.",
+                f"{count} optimiser steps had gradients that were not finite; stopped after step {self.step}.",
+                "Lower the learning rates, and go on with --resume.",
             )
 
     def _where(self, draws: Draws) -> Step:
@@ -180,13 +183,14 @@ class Trainer:
             return half_life_decay(config.batch, self.images, config.ema_kimg, config.ema_rampup)
         return early_decay(config.ema, self.step + 1)
 
-    def _write_line(self, line: Line) -> None:
+    def _write_line(self, line: Line, data: Any) -> None:
         values = self._pending.take()
+        (damaged,) = self.world.largest(float(getattr(data, "damaged", 0)))  # of data sets that skip what is damaged
         if not self.log:
             return
         kimg = self.images / 1000
         self.log.stats(self.step, {
-            "kimg": kimg, "progress": self.progress, "bad_steps": self.bad_steps,
+            "kimg": kimg, "progress": self.progress, "bad_steps": self.bad_steps, "damaged": damaged,
             **({"loss_scale": self._loss_scale()} if self.config.precision == "float16" else {}),
             **values, "minutes": self.seconds / 60, **line.figures(self.config.batch),
         })  # fmt: skip
@@ -198,6 +202,17 @@ class Trainer:
             f"{speed['memory_mb']:.0f} MB  {self.seconds / 60:.1f} min, {left / 60:.0f} left  {terms}",
             flush=True,
         )
+
+    def _memory_advice(self) -> tuple[str, str]:
+        """Return for what memory may be short, and what to do about it."""
+        size, half = self.micro_batches.size, smaller(self.config, self.world)
+        hint = "A single sample is too large: choose a smaller model, or fewer points on a ray."
+        if half:
+            hint = (
+                f"Set run.micro_batch to {half} and go on with --resume: run.batch stays as it is, its gradients are "
+                "added up over more and smaller pieces."
+            )
+        return f"{size} sample{'s' * (size > 1)} at a time", hint
 
     def _loss_scale(self) -> float:
         return min(learner.scaler.get_scale() for learner in self.learners.values())

@@ -74,6 +74,7 @@ def test_the_run_folder_says_everything(whole):
     with safe_open(whole / "model.safetensors", "pt") as model:
         assert json.loads(model.metadata()["trained"])["images"] == 80
     assert list((whole / "tensorboard").iterdir())
+    assert lines[-1]["damaged"] == 2
 
 
 def test_a_killed_run_continues_as_if_nothing_had_been(whole, tmp_path):
@@ -160,9 +161,12 @@ def test_gradients_that_are_no_numbers_are_counted_and_skipped(whole, tmp_path, 
     assert lines[-1]["bad_steps"] == len(broken) > 3
     assert main(toy(tmp_path / "many", "--broken-item", "5", "--run.max-bad-steps", "2")) == 1
     assert "3 optimiser steps had gradients that were not finite" in capsys.readouterr().err
-    assert states(tmp_path / "many") == [f"{broken[2] - 1:07d}.pt"]
-    weights = torch.load(tmp_path / "many" / "state" / states(tmp_path / "many")[0], weights_only=True)["networks"]["G"]
+    assert states(tmp_path / "many") == [f"{broken[2]:07d}.pt"]
+    weights = torch.load(tmp_path / "many" / "state" / f"{broken[2]:07d}.pt", weights_only=True)["networks"]["G"]
     assert all(torch.isfinite(value).all() for value in weights.values())
+    more = ["--broken-item", "5", "--resume", "--run.max-bad-steps", "3"]  # counted anew
+    assert main(toy(tmp_path / "many", *more)) == 0
+    assert stats(tmp_path / "many") == lines
 
 
 def test_a_lack_of_memory_says_what_to_make_smaller(tmp_path, capsys):
@@ -171,6 +175,8 @@ def test_a_lack_of_memory_says_what_to_make_smaller(tmp_path, capsys):
     assert "not enough memory for 4 samples at a time. Set run.micro_batch to 2" in message
     assert main(toy(tmp_path, "--resume", "--run.micro-batch", "1", "--hungry-at", "3")) == 1
     assert "A single sample is too large" in capsys.readouterr().err
+    assert main(toy(tmp_path / "large", "--width", str(1 << 50))) == 1
+    assert "not enough memory for the networks" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ class WarmStart:
         """Return the one phase."""
         return [Phase("compare", "G")]
 
-    def data(self) -> Dataset[tuple[Tensor]]:
+    def data(self) -> Dataset[tuple[Tensor, ...]]:
         """Return the numbers of the people; which pictures and rays of them are seen is drawn in `losses`."""
         return TensorDataset(torch.arange(self.people.people))
 
