@@ -71,12 +71,11 @@ class HeldOutConsistency:
 
     def figures(self, measured: Sequence[Measured]) -> list[Figure]:
         """Take the medians."""
+        ours, true = (100 * float(np.median(joined(measured, name))) for name in ("ours", "true"))
+        name, meaning = "landmark_consistency", "of the true pictures: what can be reached"
         return [
-            Figure(name, 100 * float(np.median(joined(measured, of))), EYES, better, len(measured), "people", meaning)
-            for name, of, better, meaning in (
-                ("landmark_consistency_held_out", "ours", "lower", ""),
-                ("landmark_consistency_truth", "true", "", "of the true pictures: what can be reached"),
-            )
+            Figure(f"{name}_held_out", ours, EYES, "lower", len(measured), "people", ""),
+            Figure(f"{name}_truth", true, EYES, "", len(measured), "people", meaning),
         ]
 
 
