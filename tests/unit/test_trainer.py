@@ -27,7 +27,7 @@ from training.recipe import Optimiser, ParameterGroup, Phase
 from training.run_log import CLOCK
 from training.train import main
 from training.trainer import Trainer
-from training.updates import Learner
+from training.updates import Accumulation, Learner
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -242,6 +242,22 @@ def test_draws_belong_to_samples():
     assert np.mean(first) == pytest.approx(0, abs=0.06)
     assert np.std(first) == pytest.approx(1, abs=0.05)
     assert np.corrcoef(first[:-1], first[1:])[0, 1] == pytest.approx(0, abs=0.06)
+
+
+@pytest.mark.parametrize("broken", ["gradient", "buffer", "nothing"])
+def test_a_running_mean_is_left_alone_where_something_is_no_number(broken):
+    network = nn.BatchNorm1d(2)
+    sums = Accumulation([network], 2)
+    for value in (1.0, 3.0):
+        network.running_mean.fill_(float("nan") if broken == "buffer" else value)
+        factor = float("nan") if broken == "gradient" else 1.0
+        (network.weight.sum() * factor).backward()
+        sums.add({"loss": torch.tensor(value)}, {"sign": -value})
+        assert network.running_mean.tolist() == [0, 0]  # the next micro-batch starts from here, too
+    finite, figures = sums.finish(World(), network.parameters())
+    assert finite == (broken == "nothing")
+    assert network.running_mean.tolist() == ([2, 2] if finite else [0, 0])
+    assert figures == {"loss": 2, "sign": -2}
 
 
 def learner(*phases: Phase, scaled: bool = False) -> tuple[Learner, nn.Parameter]:
