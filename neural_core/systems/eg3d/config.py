@@ -133,6 +133,8 @@ class IdentityConfig:
     """Width and height of the learned planes of the mean person, in pixels."""
     film_hidden: int = 0
     """Hidden units between the code and the decoder's modulation; 0 for a linear map."""
+    traits: bool = False
+    """Whether networks are told the code's traits (`human/traits.py`) beside the code."""
 
 
 @dataclass(frozen=True)

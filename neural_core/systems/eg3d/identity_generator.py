@@ -14,7 +14,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...cameras import Camera
+from ...human.appearance import CODE_SIZE
 from ...human.model import FaceModel
+from ...human.traits import TRAITS, Traits
 from ...nn.stylegan2 import MappingNetwork, SynthesisNetwork
 from ...nn.superresolution import SubpixelSuperResolution
 from ...planes import Triplane
@@ -45,8 +47,8 @@ class IdentityGenerator(nn.Module):
         """Build it with random weights; `face` gives the warp, which is not part of the weights.
 
         Raises:
-            ValueError: the config has no `identity`, asks for a published super-resolution, or does not fit the face
-                model.
+            ValueError: the config has no `identity`, asks for a published super-resolution, or fits neither the face
+                model nor its code.
         """
         super().__init__()
         identity, backbone, render = config.identity, config.backbone, config.render
@@ -56,8 +58,12 @@ class IdentityGenerator(nn.Module):
         if identity.shape_dims > face.shapedirs.shape[2]:
             raise ValueError(f"{face.name} has {face.shapedirs.shape[2]} coefficients, not {identity.shape_dims}")
         self.config, self.shape_dims = config, identity.shape_dims
+        if identity.traits and config.z_dim != CODE_SIZE:
+            raise ValueError(f"traits are read from a code of {CODE_SIZE} numbers, not of {config.z_dim}")
+        self.traits = Traits(face) if identity.traits else None
+        told = config.z_dim + (len(TRAITS) if identity.traits else 0)
         self.mapping = MappingNetwork(
-            config.z_dim, 0, config.w_dim, layers=config.mapping.layers, normalise_z=False, lr_multiplier=1.0,
+            told, 0, config.w_dim, layers=config.mapping.layers, normalise_z=False, lr_multiplier=1.0,
             track_mean=False,
         )  # fmt: skip
         planes, channels = len(config.plane_axes), backbone.plane_channels
@@ -66,7 +72,7 @@ class IdentityGenerator(nn.Module):
         )
         self.mean_planes = MeanPlanes(planes, channels, identity.mean_resolution)
         features = config.decoder.features
-        self.decoder = FiLMDecoder(channels, config.decoder.hidden, config.z_dim, features, identity.film_hidden)
+        self.decoder = FiLMDecoder(channels, config.decoder.hidden, told, features, identity.film_hidden)
         self.superresolution = None
         if superresolution.kind == "subpixel":
             self.superresolution = SubpixelSuperResolution(features, superresolution.channels or (64, 32))
@@ -81,10 +87,11 @@ class IdentityGenerator(nn.Module):
     def person(self, z: Float[Tensor, "b z"], shape: Float[Tensor, "b k"] | None = None) -> Person:
         """Return the people of some codes; `shape` replaces the code's own coefficients in the warp."""
         shape = z[:, : self.shape_dims] if shape is None else shape
-        w_plus = self.mapping(z)[:, None].expand(-1, self.synthesis.layers, -1)
+        told = z if self.traits is None else torch.cat([z, self.traits.spread(z)], dim=1)
+        w_plus = self.mapping(told)[:, None].expand(-1, self.synthesis.layers, -1)
         features = self.mean_planes(self.synthesis(w_plus).float())
         planes = Triplane(features, self.config.plane_axes, self.config.render.box).channels_last()
-        return Person(planes, self.warp.volume(shape), self.decoder.modulation(z))
+        return Person(planes, self.warp.volume(shape), self.decoder.modulation(told))
 
     def field(self, person: Person) -> FieldFunction:
         """Return the function that the volume renderer integrates: a person's points to raw density and colour."""
