@@ -164,6 +164,16 @@ def test_generated_raw_pictures_are_not_blurred():
     assert_close(soft, blurred(sharp, 3.0))
 
 
+def test_r1_of_two_pictures_penalises_both():
+    recipe = recipe_of(config_of())
+    image = (batch_of()["picture"] / 127.5 - 1).requires_grad_()
+    raw = F.interpolate(image.detach(), (16, 16), mode="bilinear", antialias=True).requires_grad_()
+    recipe.discriminator(image, raw, batch_of()["label"]).sum().backward()
+    squares = [picture.grad.square().sum() / 4 for picture in (image, raw)]
+    assert squares[1] > 0.01 * squares[0]
+    assert_close(recipe.losses("D_r1", batch_of(), step_of(0, "D_r1"))["r1"], sum(squares) / 2, rtol=1e-4, atol=0)
+
+
 def test_the_mean_w_follows_the_codes_of_the_discriminator_step_alone():
     recipe = recipe_of(config_of())
     network = recipe.generator.mapping_network
