@@ -149,7 +149,9 @@ def joined(patience: float) -> Iterator[World]:
             f"The {size} processes of this run did not find each other at {meeting} within {patience:g} minutes.",
             "Start the same torchrun command on every node, and let that port through their firewalls.",
         ) from error
-    yield World(dist.get_rank(), size)
+    world = World(dist.get_rank(), size)
+    yield world
+    world.largest(0.0)  # all leave together, also while the first one still writes pictures
     dist.destroy_process_group()  # not after an error: it would wait for the one that is lost
 
 
