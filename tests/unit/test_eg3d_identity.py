@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from neural_core.human.anny import load_anny_head
-from neural_core.systems.eg3d.identity import FiLMDecoder, IdentityWarp, MeanPlanes, sample_grid, spread_over_grid
+from neural_core.systems.eg3d.identity import (
+    FiLMDecoder,
+    IdentityWarp,
+    MeanPlanes,
+    TraitPlanes,
+    sample_grid,
+    spread_over_grid,
+)
 
 SCALE = 2.0
 BOX = 0.72
@@ -96,3 +103,16 @@ def test_mean_planes_add_an_enlarged_difference():
     planes = MeanPlanes(3, 2, 8)
     out = planes(torch.full((1, 6, 4, 4), 0.5))
     torch.testing.assert_close(out, planes.features + 0.5)
+
+
+def test_traits_add_their_planes_in_proportion():
+    module = TraitPlanes(2, 3, 2, 4)
+    difference = torch.randn(1, 3 * 5, 8, 8)
+    assert torch.equal(module(torch.ones(1, 2), difference), difference)  # at first they add nothing
+    with torch.no_grad():
+        module.basis[0, 1, 1] = 2.0
+        module.basis[1, 1, 1] = -1.0
+    added = module(torch.tensor([[0.5, 3.0]]), difference) - difference
+    expected = torch.zeros(3, 5, 8, 8)
+    expected[1, 1] = 0.5 * 2 - 3
+    torch.testing.assert_close(added[0], expected.flatten(0, 1))

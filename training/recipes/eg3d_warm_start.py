@@ -81,6 +81,7 @@ class RateConfig:
     """Adam's learning rates; far above StyleGAN's, which a supervised loss permits."""
 
     mean_planes: float = 1e-2
+    trait_planes: float = 1e-2
     synthesis: float = 4e-3
     decoder: float = 3e-3
     mapping: float = 1e-3
@@ -165,6 +166,8 @@ class WarmStart:
         }
         if generator.superresolution is not None:
             parts["superresolution"] = (generator.superresolution, rates.superresolution)
+        if generator.trait_planes is not None:
+            parts["trait_planes"] = (generator.trait_planes, rates.trait_planes)
         groups = [ParameterGroup(name, list(part.parameters()), lr) for name, (part, lr) in parts.items()]
         return {"G": Optimiser(groups, betas=(0.9, 0.99), schedule="warmup_cosine")}
 

@@ -135,6 +135,10 @@ class IdentityConfig:
     """Hidden units between the code and the decoder's modulation; 0 for a linear map."""
     traits: bool = False
     """Whether networks are told the code's traits (`human/traits.py`) beside the code."""
+    trait_resolution: int = 0
+    """Width and height of the planes that every trait adds in proportion, in pixels; 0 for none."""
+    trait_channels: int = 8
+    """How many of a plane's channels they add to."""
 
 
 @dataclass(frozen=True)

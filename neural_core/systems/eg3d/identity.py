@@ -8,6 +8,7 @@ noise could not have:
   holds everybody's eyes at the same place (the idea of a canonical space, as in HumanNeRF or AniPortraitGAN's
   deformation fields; here it is given in closed form by the face model).
 * `MeanPlanes` are learned planes of the mean person, to which the synthesis network adds the person's difference.
+* `TraitPlanes` add what the code's traits (`human/traits.py`) say, place by place.
 * `FiLMDecoder` is EG3D's decoder with feature-wise modulation by z (Perez et al. 2018), which gives colours their code.
 """
 
@@ -124,6 +125,29 @@ class MeanPlanes(nn.Module):
         _, planes, channels, resolution, _ = self.features.shape
         larger = F.interpolate(difference, size=(resolution, resolution), mode="bilinear", align_corners=False)
         return self.features + larger.unflatten(1, (planes, channels))
+
+
+class TraitPlanes(nn.Module):
+    """Planes that every trait adds in proportion: what a person's hair or clothes change where they are.
+
+    The weights of a place learn from that place alone, whatever the rest of the picture asks for; the synthesis network,
+    whose weights serve all places, is slow to find a colour that only collars have.
+    """
+
+    def __init__(self, traits: int, planes: int, channels: int, resolution: int) -> None:
+        """Start from nothing; they are added to the first `channels` channels of each plane."""
+        super().__init__()
+        self.basis = nn.Parameter(torch.zeros(traits, planes, channels, resolution, resolution))
+
+    def forward(
+        self, traits: Float[Tensor, "b t"], difference: Float[Tensor, "b pc h w"]
+    ) -> Float[Tensor, "b pc h w"]:
+        """Return the person's difference from the mean with what the traits add."""
+        _, planes, channels, _, _ = self.basis.shape
+        own = torch.einsum("bt,tpchw->bpchw", traits, self.basis).flatten(1, 2)
+        own = F.interpolate(own, size=difference.shape[-2:], mode="bilinear", align_corners=False)
+        features, own = difference.unflatten(1, (planes, -1)), own.unflatten(1, (planes, channels))
+        return torch.cat([features[:, :, :channels] + own, features[:, :, channels:]], dim=2).flatten(1, 2)
 
 
 class FiLMDecoder(nn.Module):

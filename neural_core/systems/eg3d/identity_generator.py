@@ -25,7 +25,7 @@ from ...rendering.sampling import HALF, Sampling
 from ...rendering.volume import FieldFunction, Progress, VolumeRenderer
 from ..common import Rendering
 from .config import EG3DConfig
-from .identity import FiLMDecoder, IdentityWarp, MeanPlanes
+from .identity import FiLMDecoder, IdentityWarp, MeanPlanes, TraitPlanes
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ class IdentityGenerator(nn.Module):
             config.w_dim, backbone.resolution, planes * channels, backbone.channels, clamp=backbone.clamp
         )
         self.mean_planes = MeanPlanes(planes, channels, identity.mean_resolution)
+        self.trait_planes = None
+        if identity.traits and identity.trait_resolution:
+            added = min(identity.trait_channels, channels)
+            self.trait_planes = TraitPlanes(len(TRAITS), planes, added, identity.trait_resolution)
         features = config.decoder.features
         self.decoder = FiLMDecoder(channels, config.decoder.hidden, told, features, identity.film_hidden)
         self.superresolution = None
@@ -87,9 +91,13 @@ class IdentityGenerator(nn.Module):
     def person(self, z: Float[Tensor, "b z"], shape: Float[Tensor, "b k"] | None = None) -> Person:
         """Return the people of some codes; `shape` replaces the code's own coefficients in the warp."""
         shape = z[:, : self.shape_dims] if shape is None else shape
-        told = z if self.traits is None else torch.cat([z, self.traits.spread(z)], dim=1)
+        traits = z[:, :0] if self.traits is None else self.traits.spread(z)
+        told = torch.cat([z, traits], dim=1)
         w_plus = self.mapping(told)[:, None].expand(-1, self.synthesis.layers, -1)
-        features = self.mean_planes(self.synthesis(w_plus).float())
+        difference = self.synthesis(w_plus).float()
+        if self.trait_planes is not None:
+            difference = self.trait_planes(traits, difference)
+        features = self.mean_planes(difference)
         planes = Triplane(features, self.config.plane_axes, self.config.render.box).channels_last()
         return Person(planes, self.warp.volume(shape), self.decoder.modulation(told))
 
