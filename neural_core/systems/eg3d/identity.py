@@ -139,9 +139,7 @@ class TraitPlanes(nn.Module):
         super().__init__()
         self.basis = nn.Parameter(torch.zeros(traits, planes, channels, resolution, resolution))
 
-    def forward(
-        self, traits: Float[Tensor, "b t"], difference: Float[Tensor, "b pc h w"]
-    ) -> Float[Tensor, "b pc h w"]:
+    def forward(self, traits: Float[Tensor, "b t"], difference: Float[Tensor, "b pc h w"]) -> Float[Tensor, "b pc h w"]:
         """Return the person's difference from the mean with what the traits add."""
         _, planes, channels, _, _ = self.basis.shape
         own = torch.einsum("bt,tpchw->bpchw", traits, self.basis).flatten(1, 2)
