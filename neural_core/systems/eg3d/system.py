@@ -190,10 +190,12 @@ class EG3DField:
         resolution = size if size and config.superresolution.kind == "none" else own
         space = config.head_to_model
         found = self._draw(camera.scaled(space.scale, space.translation), resolution, chunk, on_progress)
-        image = found.image
+        image, opacity = found.image, found.opacity
         if size and size != image.shape[-1]:
+            if opacity.shape[-1] == image.shape[-1]:  # coverage that a super-resolution told belongs to its picture
+                opacity = F.interpolate(opacity, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
             image = F.interpolate(image, (size, size), mode="bicubic", antialias=True).clamp(-1, 1)
-        return Rendering(image, found.image_raw, found.features, found.depth / space.scale, found.opacity)
+        return Rendering(image, found.image_raw, found.features, found.depth / space.scale, opacity)
 
     @torch.no_grad()
     def density(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
