@@ -23,7 +23,8 @@ from neural_core.systems.eg3d.config import (
     SuperResolutionConfig,
 )
 from neural_core.systems.eg3d.generator import EG3DGenerator
-from neural_core.systems.eg3d.system import EG3D
+from neural_core.systems.eg3d.system import EG3D, build_generator
+from tests.tiny_models import tiny_config
 
 PLAIN = EG3DConfig(
     z_dim=8,
@@ -255,6 +256,30 @@ def test_impossible_configs(change, message):
 
 
 def test_picture_sizes():
-    sizes = {"none": 64, "2x": 128, "4x": 256, "8x": 512, "8xdc": 512}
+    sizes = {"none": 64, "subpixel": 256, "2x": 128, "4x": 256, "8x": 512, "8xdc": 512}
     for kind, size in sizes.items():
         assert EG3DConfig(superresolution=SuperResolutionConfig(kind=kind)).image_size == size
+
+
+def test_an_identity_model_with_superresolution_knows_the_coverage_of_its_picture():
+    tiny = tiny_config()
+    config = dataclasses.replace(
+        tiny,
+        decoder=dataclasses.replace(tiny.decoder, features=7),
+        superresolution=SuperResolutionConfig(kind="subpixel", channels=(6, 4)),
+        identity=dataclasses.replace(tiny.identity, traits=True, trait_resolution=4),
+    )
+    torch.manual_seed(0)
+    system = EG3D(build_generator(config))
+    assert system.info.image_size == 4 * 32
+    field, camera = system.pose(system.create(3)), system.creation_camera()
+    own, small = field.render(camera), field.render(camera, 40)
+    assert own.image.shape == (1, 3, 128, 128)
+    assert own.opacity.shape == (1, 1, 128, 128)
+    assert own.depth.shape == own.image_raw[:, :1].shape == (1, 1, 32, 32)
+    assert small.image.shape[-1] == small.opacity.shape[-1] == 40
+    averaged = torch.nn.functional.interpolate(own.opacity, (40, 40), mode="area")
+    assert (small.opacity - averaged).abs().mean() < 0.02
+    assert 0 <= small.opacity.min() <= small.opacity.max() <= 1
+    with pytest.raises(ValueError, match="face code"):
+        build_generator(dataclasses.replace(config, identity=None))
