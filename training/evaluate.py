@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -68,8 +69,11 @@ def _main(flags: argparse.Namespace, arguments: list[str]) -> int:
         raise UsageError("There is no folder for the figures.", "Give --out DIR.")
     if min(flags.seeds, flags.generated) < 2 or flags.compare_size < 8:
         raise UsageError("The figures need at least two seeds, and pictures of at least 8 pixels.")
+    if not math.isfinite(flags.truncation):
+        raise UsageError("--truncation is no number.", "0.7 is usual; 1 truncates nothing.")
 
     from neural_core import devices, models, systems
+    from neural_core.files import check_folder_of, make_folder
 
     from .distributed import joined, local_device
     from .metrics.protocol import Setting
@@ -77,6 +81,8 @@ def _main(flags: argparse.Namespace, arguments: list[str]) -> int:
     from .metrics.sharding import PATIENCE
     from .metrics.subject import Subject
 
+    make_folder(flags.out)
+    check_folder_of(flags.out / "metrics.json")
     path = models.find(flags.model).path if flags.model else models.find(str(flags.run / "model.safetensors")).path
     subject = Subject(systems.load(path, devices.choose(local_device(flags.device))), flags.compare_size)
     setting = Setting(
@@ -102,18 +108,20 @@ def _main(flags: argparse.Namespace, arguments: list[str]) -> int:
     }
     with joined(PATIENCE) as world:
         report = Report(about)
-        judges = _judges(wanted, setting, report if all_of_them else None)
-        if world.first:
-            flags.out.mkdir(parents=True, exist_ok=True)
-        for name in SOURCES:
-            of_source = {metric.name: judge for metric, judge in judges if metric.source == name}
-            if of_source:
-                _take(_source(name, setting), of_source, world, report)
-        if world.first:
-            report.write(flags.out)
-            print(report.table())
-            if flags.json:
-                print(json.dumps(report.values()))
+        lenient = report if all_of_them else None
+        tasks = _opened(_judges(wanted, setting, lenient), setting, lenient)
+        errors: list[PortraitError] = []
+        try:
+            for source, judges in tasks:
+                errors += _take(source, judges, world, report)
+        finally:  # what was measured before something ended the command is not lost
+            if world.first:
+                report.write(flags.out)
+                print(report.table())
+                if flags.json:
+                    print(json.dumps(report.values()))
+    if errors and not all_of_them:
+        raise errors[0]
     return 0
 
 
@@ -132,6 +140,8 @@ def _yaws(text: str) -> tuple[float, ...]:
         yaws = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"{text!r} is no list of angles.", "Give degrees: --yaw 0,30.") from None
+    if not all(map(math.isfinite, yaws)) or len({f"{yaw:g}" for yaw in yaws}) < len(yaws):
+        raise UsageError(f"{text!r} is no list of different angles.", "Give degrees: --yaw 0,30.")
     if yaws[0] != 0:
         raise UsageError("The first yaw must be 0: some figures are defined for the view from the front.")
     return yaws
@@ -150,6 +160,26 @@ def _judges(wanted: list[Metric], setting: Setting, lenient: Report | None) -> l
     return judges
 
 
+def _opened(
+    judges: list[tuple[Metric, Judge]], setting: Setting, lenient: Report | None
+) -> list[tuple[Source, dict[str, Judge]]]:
+    """Return the sources with their judges by name; all are opened before the first is measured.
+
+    With a report to say it in, the metrics of one that cannot be opened are left out.
+    """
+    tasks = []
+    for name in SOURCES:
+        of_source = {metric.name: judge for metric, judge in judges if metric.source == name}
+        try:
+            if of_source:
+                tasks.append((_source(name, setting), of_source))
+        except PortraitError as error:
+            if lenient is None:
+                raise
+            lenient.left_out |= dict.fromkeys(of_source, str(error))
+    return tasks
+
+
 def _source(name: SourceName, setting: Setting) -> Source:
     from .metrics.set_sources import Films, GeneratedClips, GeneratedPictures
     from .metrics.sources import HeldOut, Seeds
@@ -166,21 +196,29 @@ def _source(name: SourceName, setting: Setting) -> Source:
     return Films(setting.folder("films", name))
 
 
-def _take(source: Source, judges: dict[str, Judge], world: World, report: Report) -> None:
-    """Measure a source's items, and let the first process's report know."""
+def _take(source: Source, judges: dict[str, Judge], world: World, report: Report) -> list[PortraitError]:
+    """Measure a source's items, and let the first process's report know; return why figures could not be summed up."""
     from .metrics.sharding import measure
 
+    errors: list[PortraitError] = []
     kept = measure(source, judges, world)
     if kept is None:
-        return
-    report.skipped |= {f"{source.what} {index}": why for index, why in sorted(kept.left_out.items())}
+        return errors
+    report.skipped |= {f"{source.what} {item}": why for item, why in kept.not_read().items()}
     for name, judge in judges.items():
         measured = kept.of(name)
-        if measured:
-            report.figures[name] = judge.figures(measured)
+        try:
+            figures = judge.figures(measured) if measured else []
+        except PortraitError as error:
+            report.left_out[name] = str(error)
+            errors.append(error)
+            continue
+        if figures:
+            report.figures[name] = figures
             report.worst[name] = kept.worst[name]
         else:
             report.left_out[name] = "nothing could be measured"
+    return errors
 
 
 def _described(metric: Metric) -> str:

@@ -16,12 +16,15 @@ from neural_core.errors import UsageError
 from neural_core.human.anny import load_anny_head
 
 from .perceptual import SMALLEST, lpips, perceptual_distance
-from .pictures import l1, median_depth_error, psnr, ssim
+from .pictures import SSIM_WINDOW, l1, median_depth_error, psnr, ssim
 from .protocol import Better, Case, Figure, Measured, Setting, joined
 from .sliced_wasserstein import COARSEST, sliced_wasserstein
 from .sources import HeldOutPerson
 from .view_variance import view_matrix
 from .worst import side_by_side
+
+BEST_PSNR = 100.0
+"""dB, a mean squared error of 1e-10: equal pictures count as this, since infinity has no mean."""
 
 SWD_PEOPLE = 1024
 """As many people's pictures are kept in memory for the sliced Wasserstein distance, the first ones."""
@@ -59,7 +62,7 @@ class Psnr(PictureScore):
 
     def score(self, picture: Tensor, truth: Tensor) -> Tensor:
         """Return the PSNR."""
-        return psnr(picture, truth)
+        return psnr(picture, truth).clamp(max=BEST_PSNR)
 
     def measure(self, item: HeldOutPerson) -> Measured:
         """Score the person's and the mean person's pictures."""
@@ -82,6 +85,10 @@ class Ssim(PictureScore):
     """SSIM."""
 
     name = "ssim"
+
+    def __init__(self, setting: Setting) -> None:
+        if setting.subject.pixels < SSIM_WINDOW:
+            raise UsageError(f"SSIM needs pictures of at least {SSIM_WINDOW} pixels.", "Give a larger --compare-size.")
 
     def score(self, picture: Tensor, truth: Tensor) -> Tensor:
         """Return the structural similarity."""
@@ -158,7 +165,7 @@ class ViewVariance:
 
     def measure(self, item: HeldOutPerson) -> Measured | None:
         """Take one person's variation; it needs two views at least."""
-        scores = psnr(item.shown.compared, item.truth).double().numpy()
+        scores = psnr(item.shown.compared, item.truth).clamp(max=BEST_PSNR).double().numpy()
         if len(scores) < 2:
             return None
         rows = np.tile(scores, (1, len(scores), 1))
@@ -184,9 +191,12 @@ class Depth:
         return Measured({"depth": errors.numpy()}, (worst_picture(item, errors, "lower"),))
 
     def figures(self, measured: Sequence[Measured]) -> list[Figure]:
-        """Take the median of all."""
+        """Take the median of all in which both have a depth somewhere."""
         errors = joined(measured, "depth")
-        return [Figure("depth_error", 100 * float(np.nanmedian(errors)), "% of the head's depth", "lower",
+        errors = errors[~np.isnan(errors)]
+        if not len(errors):
+            return []
+        return [Figure("depth_error", 100 * float(np.median(errors)), "% of the head's depth", "lower",
                        len(errors), "pictures", "")]  # fmt: skip
 
 

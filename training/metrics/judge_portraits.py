@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neural_core.errors import UsageError
+from neural_core.errors import InputError, UsageError
 from neural_core.records import HEAD_TO_MODEL
 
 from .depth_chamfer import depth_chamfer
@@ -95,6 +95,8 @@ class SideViews:
         """Average over all pairs."""
         apart = joined(measured, self.name)
         apart = apart[~np.isnan(apart)]
+        if not len(apart):
+            return []
         return [Figure(self.name, float(apart.mean()), self.unit, "lower", len(apart), "pairs of views", "")]
 
 
@@ -128,7 +130,10 @@ class LandmarkConsistency:
 
     def measure(self, item: SeedPerson) -> Measured | None:
         """Take one portrait, if two of its views show a face."""
-        apart = multiview_landmark_consistency(item.landmarks, item.shown.views.camera, 1)
+        try:
+            apart = multiview_landmark_consistency(item.landmarks, item.shown.views.camera, 1)
+        except ValueError:  # the yaws are too near to each other
+            return None
         if np.isnan(apart):
             return None
         return Measured({"apart": np.array([apart])}, (Case(apart, side_by_side(*item.shown.views.picture)),))
@@ -147,19 +152,31 @@ class Diversity:
         self.people = people_files(setting.folder("train_data", "diversity"))
 
     def measure(self, item: SeedPerson) -> Measured:
-        """Keep the frontal portrait, and the most frontal picture of a training person."""
+        """Keep the frontal portrait, and the most frontal picture of a training person, if that can be read."""
         values = {"portrait": item.shown.compared[:1].numpy()}
         if item.seed < len(self.people):
-            true = TruePictures(self.people[item.seed])
-            values["person"] = true.over_grey(item.subject.pixels, only=true.frontal).numpy()
+            try:
+                true = TruePictures(self.people[item.seed])
+                values["person"] = true.over_grey(item.subject.pixels, only=true.frontal).numpy()
+            except InputError:  # no fault of the portrait
+                values["unusable"] = np.array([item.seed])
         return Measured(values)
 
     def figures(self, measured: Sequence[Measured]) -> list[Figure]:
-        """Compare the medians of all pairs."""
+        """Compare the medians of all pairs; nothing without a pair on both sides, no ratio to people who are alike."""
+        if min(sum(name in one.values for one in measured) for name in ("portrait", "person")) < 2:
+            return []
         portraits, people = (torch.from_numpy(joined(measured, name)) for name in ("portrait", "person"))
         ours, theirs = median_pairwise_l1(portraits), median_pairwise_l1(people)
-        return [
-            Figure("diversity", ours / theirs, "", "higher", len(portraits), "portraits", "ratio of the two below"),
+        unusable = sum("unusable" in one.values for one in measured)
+        of_people = "median over pairs" + (f"; {unusable} more could not be used" if unusable else "")
+        figures = [
             Figure("pairwise_l1_portraits", ours, "", "", len(portraits), "portraits", "median over pairs"),
-            Figure("pairwise_l1_people", theirs, "", "", len(people), "training people", "median over pairs"),
+            Figure("pairwise_l1_people", theirs, "", "", len(people), "training people", of_people),
         ]
+        if theirs > 0:
+            ratio = Figure(
+                "diversity", ours / theirs, "", "higher", len(portraits), "portraits", "ratio of the two below"
+            )
+            figures.insert(0, ratio)
+        return figures

@@ -31,12 +31,23 @@ class Kept:
 
     measured: dict[str, dict[int, Measured]] = field(default_factory=dict)
     worst: dict[str, Worst] = field(default_factory=dict)
-    left_out: dict[int, str] = field(default_factory=dict)
-    """Items that could not be read, and why."""
+    left_out: dict[tuple[int, str], str] = field(default_factory=dict)
+    """What could not be read, by item and judge, and why."""
 
     def of(self, name: str) -> list[Measured]:
         """Return a judge's measurements in the order of the source."""
         return [measured for _, measured in sorted(self.measured[name].items())]
+
+    def not_read(self) -> dict[str, str]:
+        """Return items by number, and why not; with the judges that lack them, where others could read something."""
+        lacking: dict[tuple[int, str], list[str]] = {}
+        for (index, name), why in sorted(self.left_out.items()):
+            lacking.setdefault((index, why), []).append(name)
+        everyone = set(self.measured)
+        return {
+            str(index) if everyone == set(names) else f"{index} ({', '.join(names)})": why
+            for (index, why), names in lacking.items()
+        }
 
     def merge(self, other: Kept) -> None:
         """Take in what another process kept."""
@@ -47,18 +58,25 @@ class Kept:
 
 
 def measure(source: Source, judges: Mapping[str, Judge], world: World) -> Kept | None:
-    """Let judges measure all items of a source; the result is the first process's alone."""
+    """Let judges measure all items of a source; the result is the first process's alone.
+
+    What one judge cannot read is lost to that judge only.
+    """
     kept = Kept({name: {} for name in judges}, {name: Worst() for name in judges})
     mine = range(world.rank, len(source), world.size)
     clock = _Clock(source.what, len(mine), world)
     for index in mine:
         try:
             item = source[index]
-            found = {name: judge.measure(item) for name, judge in judges.items()}
         except InputError as error:
-            kept.left_out[index] = str(error)
+            kept.left_out |= {(index, name): str(error) for name in judges}
             continue
-        for name, measured in found.items():
+        for name, judge in judges.items():
+            try:
+                measured = judge.measure(item)
+            except InputError as error:
+                kept.left_out[index, name] = str(error)
+                continue
             if measured is not None:
                 kept.worst[name].see(index, measured.cases)
                 kept.measured[name][index] = Measured(measured.values)

@@ -148,7 +148,12 @@ def _read(
         seen.append(index)
         points.append(lensed)
         evidence.append(says)
-    return seen, fit_face(model, np.stack(points), evidence=evidence) if seen else None
+    if not seen:
+        return [], None
+    try:
+        return seen, fit_face(model, np.stack(points), evidence=evidence)
+    except InputError:  # each was a face, but they are not one person's
+        return [], None
 
 
 def through_usual_lens(points: NDArray[np.float64], camera: NDArray[np.floating]) -> NDArray[np.float64]:
