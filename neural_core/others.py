@@ -80,7 +80,6 @@ NETWORKS = {
             "torchvision",
             "BSD-3-Clause",
         ),
-        Network("vgg16", "VGG-16, trained on ImageNet", ("vgg16-397923af.pth",), "torchvision", "BSD-3-Clause"),
         Network("syncnet", "SyncNet", ("syncnet_v2.model",), "joonson/syncnet_python", "MIT"),
         Network("deca", "DECA", ("deca_model.tar",), "yfeng95/DECA", "non-commercial research"),
     )
@@ -117,15 +116,6 @@ def find(name: str, needed_by: str) -> Path:
     raise MissingNetwork(f"{needed_by} needs {network.what}, which is not in {folder()}.", hint)
 
 
-def installed(name: str) -> bool:
-    """Return whether the user has brought a network."""
-    try:
-        find(name, "")
-    except MissingNetwork:
-        return False
-    return True
-
-
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a .safetensors file or of a file by `torch.save`, by dotted names, on the CPU.
 
@@ -147,19 +137,20 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             raise InputError(f'"{path.name}" is a TorchScript program, and programs in files are not run.', "")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the file's age
-            stored = torch.load(path, map_location="cpu", weights_only=True)
+            tensors = _flattened(torch.load(path, map_location="cpu", weights_only=True))
     except PortraitError:
         raise
     except OSError as error:
         raise InputError(
             f'Cannot read "{path}": {error.strerror or error}.', "Check the path and permissions."
         ) from error
-    except Exception as error:  # pickle's, zipfile's and safetensors' own, by version
+    except Exception as error:  # pickle's, zipfile's and safetensors' own, by version; a dictionary in itself
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f'"{path.name}" is damaged, or holds more than tensors, and nothing in a file is executed.', f"({reason})"
         ) from error
-    tensors = _flattened(stored)
+    if odd := next((key for key, tensor in tensors.items() if not _plain(tensor)), None):
+        raise InputError(f'"{path.name}" holds no plain numbers in {odd}.', "Is it the right file?")
     if tensors and all(key.startswith("module.") for key in tensors):
         tensors = {key.removeprefix("module."): tensor for key, tensor in tensors.items()}
     return tensors
@@ -171,7 +162,7 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
     Batch norms' counters of training steps are passed over: old files have none, and nothing here needs them.
 
     Raises:
-        InputError: naming missing tensors, extra ones and wrong shapes.
+        InputError: naming missing tensors, extra ones and wrong shapes, and a tensor that has infinity or no number.
     """
     import torch
 
@@ -179,10 +170,20 @@ def fill(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
     found = {key: value for key, value in tensors.items() if not key.endswith("num_batches_tracked")}
     if problems := differences({key: tuple(value.shape) for key, value in own.items()}, found):
         raise InputError(f'"{name}" does not hold the network that it should: it {problems}.', "Is it the right file?")
+    check_finite(found, name)
     with torch.no_grad():
         for key, value in own.items():
             value.copy_(found[key])
     module.eval().requires_grad_(False)
+
+
+def check_finite(tensors: Mapping[str, Tensor], name: str) -> None:
+    """Raise InputError if one of a file's tensors has infinity or no number in it: all figures would be none."""
+    import torch
+
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
+            raise InputError(f'"{name}" is damaged: {key} has values that are no finite numbers.', "Download it again.")
 
 
 def library(name: str, needed_by: str, extra: str) -> ModuleType:
@@ -240,6 +241,14 @@ def _flattened(stored: object, prefix: str = "") -> dict[str, Tensor]:
         else:
             found |= _flattened(value, f"{prefix}{key}.")
     return found
+
+
+def _plain(tensor: Tensor) -> bool:
+    """Return whether a tensor is real numbers, one after the other: not sparse, quantised, complex or without data."""
+    import torch
+
+    dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
+    return dense and not tensor.is_quantized and not tensor.is_complex()
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -226,3 +226,13 @@ def test_other_files_are_refused(tmp_path):
     torch.save(tensors, tmp_path / "cut.pth")
     with pytest.raises(InputError, match=r"no whole ArcFace network: it lacks 'linear.weight'"):
         arcface(tmp_path / "cut.pth")
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("fc.weight", (12,)), ("conv1.weight", ()), ("layer1.0.conv1.weight", (4,))]
+)
+def test_tensors_with_other_axes_are_refused(name, shape, tmp_path):
+    tensors, _ = iresnet()
+    torch.save(tensors | {name: torch.ones(shape)}, tmp_path / "odd.pth")
+    with pytest.raises(InputError, match="too few or too many axes"):
+        arcface(tmp_path / "odd.pth")

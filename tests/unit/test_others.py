@@ -33,7 +33,6 @@ class Trap:
 
 
 def test_a_missing_network_is_named_with_its_file_folder_and_licence(folder):
-    assert not others.installed("arcface")
     with pytest.raises(others.MissingNetwork) as caught:
         others.find("arcface", "The metric ID")
     for part in ("The metric ID needs an ArcFace network", str(folder), "model_ir_se50.pth", "non-commercial research"):
@@ -46,7 +45,6 @@ def test_every_usual_name_is_found_and_the_preferred_one_first(folder, network):
     for file in reversed((*network.files, f"{network.name}.safetensors")):
         (folder / file).write_bytes(b"")
         assert others.find(network.name, "x") == folder / file
-    assert others.installed(network.name)
 
 
 def test_a_torchscript_archive_beside_is_explained_and_not_taken(folder):
@@ -98,6 +96,25 @@ def test_a_program_is_refused_by_its_contents(tmp_path):
         torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / "x.pt"))
     with pytest.raises(InputError, match="TorchScript program"):
         others.read_tensors(tmp_path / "x.pt")
+
+
+def test_a_dictionary_in_itself_and_odd_tensors_are_a_sentence(tmp_path):
+    stored = {"a": torch.ones(1)}
+    stored["self"] = stored
+    torch.save(stored, tmp_path / "x.pth")
+    with pytest.raises(InputError, match=r'"x.pth" is damaged'):
+        others.read_tensors(tmp_path / "x.pth")
+    for odd in (torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex64), torch.ones(2, device="meta")):
+        torch.save({"a": torch.ones(1), "b": odd}, tmp_path / "x.pth")
+        with pytest.raises(InputError, match="no plain numbers in b"):
+            others.read_tensors(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(value):
+    tensors = {"weight": torch.ones(1, 1), "bias": torch.tensor([value])}
+    with pytest.raises(InputError, match='"x" is damaged: bias has values that are no finite numbers'):
+        others.fill(nn.Linear(1, 1), tensors, "x")
 
 
 @pytest.mark.parametrize("kept", [0, 10, 600])

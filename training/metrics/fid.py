@@ -70,6 +70,7 @@ def inception(path: Path, device: str | torch.device = "cpu") -> nn.Module:
     library = others.library("torch_fidelity.feature_extractor_inceptionv3", "The metric FID", "metrics")
     # The library unpickles the file that it is given, so it gets tensors that were read without that.
     tensors = others.read_tensors(path)
+    others.check_finite(tensors, path.name)
     safe = io.BytesIO()
     torch.save(tensors, safe)
     safe.seek(0)

@@ -180,6 +180,10 @@ def arcface(path: Path, device: str | torch.device = "cpu") -> ArcFace:
         network = ArcFace(tensors)
     except KeyError as error:
         raise InputError(f'"{path.name}" is no whole ArcFace network: it lacks {error}.', _KINDS) from error
+    except (IndexError, ValueError) as error:
+        raise InputError(
+            f'"{path.name}" is no ArcFace network: a tensor has too few or too many axes.', _KINDS
+        ) from error
     others.fill(network, tensors, path.name)
     return network.to(device)
 
