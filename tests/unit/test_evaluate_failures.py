@@ -13,10 +13,12 @@ import torch
 from neural_core import devices, models, systems
 from neural_core.errors import InputError, UsageError
 from training import distributed, evaluate
-from training.metrics import judge_portraits, subject
+from training.metrics import judge_portraits, judge_truth, subject, truth
 from training.metrics.judge_held_out import Depth, Psnr, Ssim, ViewVariance
+from training.metrics.judge_identity import MultiViewId
 from training.metrics.judge_portraits import ChamferDistance, Diversity, LandmarkConsistency
 from training.metrics.protocol import Figure, Measured
+from training.metrics.report import Report
 from training.metrics.sharding import measure
 
 ALONE = SimpleNamespace(rank=0, size=1, first=True)
@@ -187,3 +189,58 @@ def test_equal_pictures_have_a_finite_psnr():
     item = SimpleNamespace(shown=shown, mean_shown=shown, truth=truth)
     assert Psnr(SimpleNamespace()).measure(item).values["psnr"].tolist() == [100, 100]
     assert ViewVariance(SimpleNamespace()).measure(item).values["nvv"].tolist() == [0]
+
+
+def test_the_matrix_of_views_is_in_the_report(tmp_path):
+    judge = ViewVariance(SimpleNamespace())
+    scores = np.array([[20.0, 30.0, 40.0], [10.0, 10.0, 40.0]])
+    measured = []
+    for person in scores:
+        truth_of = torch.zeros(3, 3, 8, 8)
+        shown = truth_of + torch.from_numpy(10 ** (-person / 20))[:, None, None, None]
+        measured.append(judge.measure(SimpleNamespace(shown=SimpleNamespace(compared=shown), truth=truth_of)))
+    Report({}, {"view-variance": judge.figures(measured)}).write(tmp_path)
+    figure = json.loads((tmp_path / "metrics.json").read_text())["figures"]["nvv_psnr"]
+    assert figure["value"] == pytest.approx(scores.std(1).mean())
+    np.testing.assert_allclose(figure["matrix"], np.tile([15.0, 20.0, 40.0], (3, 1)), rtol=1e-6)
+    assert figure["synthesis"] == figure["nvs"] == pytest.approx(25)
+    assert figure["ivv"] == 0
+    (uneven,) = judge.figures([measured[0], Measured({**measured[1].values, "matrix": np.zeros((2, 2))})])
+    assert "matrix" not in uneven.more
+
+
+def test_who_was_not_read_is_not_unrecognised(monkeypatch):
+    monkeypatch.setattr(judge_truth, "recognised", lambda *_: np.array([True, False, False]))
+    judge = SimpleNamespace(face=None)
+
+    def person(identity):
+        values = {"shape": np.zeros((1, 2)), "identity": np.array([identity]), "of_mean": np.ones(1)}
+        values |= {"expression": np.ones(1), "pose": np.ones(1)}
+        sides = {f"{side}_{name}": value for side in ("ours", "true") for name, value in values.items()}
+        return Measured({"truth": np.zeros((1, 2)), **sides})
+
+    found = judge_truth.TruthDistance.figures(judge, [person(1.0), person(np.nan), person(2.0)])
+    figures = {figure.name: figure for figure in found}
+    assert (figures["recognised"].value, figures["recognised"].count) == (50, 2)
+    assert "1 more could not be read" in figures["recognised"].meaning
+    unread = judge_truth.TruthDistance.figures(judge, [person(np.nan)] * 3)
+    assert "recognised" not in {figure.name for figure in unread}
+
+
+def test_pictures_that_fit_alone_but_not_together_are_a_person_who_was_not_read(monkeypatch):
+    def fit(model, points, evidence):
+        if len(points) > 1:
+            raise InputError("not one person")
+
+    monkeypatch.setattr(truth, "fit_face", fit)
+    monkeypatch.setattr(truth, "first_crop", lambda *_: None)
+    monkeypatch.setattr(truth, "look_again", lambda *_: np.zeros((478, 2)))
+    monkeypatch.setattr(truth, "read_pixels", lambda *_: None)
+    monkeypatch.setattr(truth, "through_usual_lens", lambda points, _: points)
+    finder = SimpleNamespace(faces=lambda _: [SimpleNamespace(points=None)])
+    assert truth._read(finder, None, np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 25))) == ([], None)
+
+
+def test_identity_over_views_needs_two():
+    with pytest.raises(UsageError, match="'multi-view-id' compares views"):
+        MultiViewId(SimpleNamespace(yaws=(0.0,)))

@@ -305,7 +305,7 @@ class Numbered(nn.Module):
 
 def test_lpips_sees_the_compared_pictures_between_minus_one_and_one(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(others, "find", lambda name, needed_by: tmp_path / name)
-    monkeypatch.setattr(judge_held_out, "lpips", lambda name, path, device: Numbered())
+    monkeypatch.setattr(judge_held_out, "lpips", lambda path, device: Numbered())
     monkeypatch.setattr(judge_held_out, "SMALLEST", SIZE)
     monkeypatch.setattr(perceptual, "SMALLEST", SIZE)
     figures = evaluate(folder, tmp_path, "lpips")["figures"]

@@ -14,7 +14,6 @@ def test_distances_by_hand():
     assert expression_distance(a, b).tolist() == [1.0]  # (1 + 0 + 3 + 0) / 4
     a, b = torch.tensor([[0.1, -0.2, 0.9]]), torch.tensor([[0.2, 0.1, 0.0]])
     assert pose_distance(a, b).tolist() == pytest.approx([1.3 / 3])
-    assert pose_distance(a, b, without_roll=True).tolist() == pytest.approx([0.2])
 
 
 def resnet(x, tensors):

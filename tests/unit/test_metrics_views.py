@@ -137,7 +137,6 @@ def warped_by_hand(front, side, lift, visible_only=False):
 def test_a_sphere_warped_by_its_true_depth_errs_only_where_the_front_does_not_see():
     front, side = look(0, 256), look(30, 256)
     assert warped_by_hand(front, side, 1.0, visible_only=True) < 1e-9
-    assert warping_error(front, side, hidden_beyond=0.02 * RADIUS).item() < 0.3
     expected = warped_by_hand(front, side, 1.0)
     assert expected > 0.9
     assert warping_error(front, side).item() == pytest.approx(expected, abs=0.1)  # bands are blurred at the rim

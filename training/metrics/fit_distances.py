@@ -48,11 +48,9 @@ def expression_distance(a: Float[Tensor, "n c"], b: Float[Tensor, "n c"]) -> Flo
     return (a - b).abs().mean(1)
 
 
-def pose_distance(
-    a: Float[Tensor, "n 3"], b: Float[Tensor, "n 3"], *, without_roll: bool = False
-) -> Float[Tensor, " n"]:
-    """APD: mean absolute difference of the head's rotation vectors, radians; without tilting it is Next3D's APD*."""
-    return (a - b).abs()[:, : 2 if without_roll else 3].mean(1)
+def pose_distance(a: Float[Tensor, "n 3"], b: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+    """APD: mean absolute difference of the head's rotation vectors, radians."""
+    return (a - b).abs().mean(1)
 
 
 class Deca(nn.Module):

@@ -115,7 +115,7 @@ class Lpips(PictureScore):
             raise UsageError(f"LPIPS needs pictures of at least {SMALLEST} pixels.", "Give a larger --compare-size.")
         path = others.find("alexnet", "The metric 'lpips'")
         self.device = setting.subject.system.device
-        self.network = lpips("alexnet", path, self.device)
+        self.network = lpips(path, self.device)
 
     def score(self, picture: Tensor, truth: Tensor) -> Tensor:
         """Return the distance in AlexNet's features."""
@@ -157,7 +157,7 @@ class ViewVariance:
     """How much the PSNR of a person depends on the view, after Coherent3D.
 
     The model makes people from codes, so every row of the N x N matrix is the same, whichever view "was the input": the
-    variation over inputs (IVV) is 0 by construction and not reported.
+    variation over inputs (IVV) is 0 by construction and no figure of the table. metrics.json has the matrix.
     """
 
     def __init__(self, setting: Setting) -> None:
@@ -168,13 +168,20 @@ class ViewVariance:
         scores = psnr(item.shown.compared, item.truth).clamp(max=BEST_PSNR).double().numpy()
         if len(scores) < 2:
             return None
-        rows = np.tile(scores, (1, len(scores), 1))
-        return Measured({"nvv": np.array([view_matrix(rows).nvv])})
+        found = view_matrix(np.tile(scores, (1, len(scores), 1)))
+        numbers = {name: np.array([getattr(found, name)]) for name in ("nvv", "synthesis", "nvs")}
+        return Measured({**numbers, "matrix": found.matrix})
 
     def figures(self, measured: Sequence[Measured]) -> list[Figure]:
-        """Average over people."""
+        """Average over people; the matrix only if all have equally many views."""
         found = joined(measured, "nvv")
-        return [Figure("nvv_psnr", float(found.mean()), "dB", "lower", len(found), "people", "novel view variation")]
+        more = {name: float(joined(measured, name).mean()) for name in ("synthesis", "nvs")}
+        more |= {"ivv": 0.0, "ivv_meaning": "0 by construction: people are made from codes, not from views"}
+        matrices = [one.values["matrix"] for one in measured]
+        if len({matrix.shape for matrix in matrices}) == 1:
+            more["matrix"] = np.mean(matrices, axis=0).tolist()
+        meaning = "novel view variation"
+        return [Figure("nvv_psnr", float(found.mean()), "dB", "lower", len(found), "people", meaning, more)]
 
 
 class Depth:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neural_core import others
+from neural_core.errors import UsageError
 
 from .faces import check_available
 from .identity import arcface, cosine_similarity, embeddings, five_points, multi_view_identity
@@ -59,6 +60,11 @@ class MultiViewId(_Identity):
     """ID of portraits from several sides."""
 
     name = "multi-view-id"
+
+    def __init__(self, setting: Setting) -> None:
+        if len(setting.yaws) < 2:
+            raise UsageError("The metric 'multi-view-id' compares views.", "Give --yaw 0,30.")
+        super().__init__(setting)
 
     def measure(self, item: SeedPerson) -> Measured | None:
         """Compare all views, if a face is found in each."""

@@ -60,9 +60,13 @@ class TruthDistance:
                 if len(seen):
                     value = float(np.median(seen))
                     figures.append(Figure(f"{figure}_distance{suffix}", value, unit, better, len(seen), counted, of))
-            share = recognised(self.face, joined(measured, f"{name}_shape"), joined(measured, "truth"))
-            figures.append(Figure(f"recognised{suffix}", 100 * share, "%", "higher" if name == "ours" else "",
-                                  len(measured), "people", "nearer to themselves than to all others"))  # fmt: skip
+            read = ~np.isnan(joined(measured, f"{name}_identity"))
+            if read.any():
+                known = recognised(self.face, joined(measured, f"{name}_shape"), joined(measured, "truth"))[read]
+                meaning = "nearer to themselves than to all others"
+                meaning += f"; {(~read).sum()} more could not be read" if not read.all() else ""
+                figures.append(Figure(f"recognised{suffix}", 100 * float(known.mean()), "%",
+                                      "higher" if name == "ours" else "", len(known), "people", meaning))  # fmt: skip
         mean = float(np.median(joined(measured, "ours_of_mean")))
         meaning = "of who sees nothing: the mean person"
         return [*figures, Figure("identity_distance_of_mean", mean, "mm", "", len(measured), "people", meaning)]

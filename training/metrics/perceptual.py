@@ -2,14 +2,13 @@
 """LPIPS: distance of two pictures in a network's features (Zhang et al. 2018, eq. 1), by the authors' library.
 
 The library carries its heads (which features count how much); the network beneath, trained on ImageNet, is the user's:
-AlexNet, which its authors advise for measuring, or VGG-16, which papers use for training.
+AlexNet, which its authors advise for measuring.
 """
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -21,10 +20,8 @@ from neural_core.errors import InputError
 SMALLEST = 64
 """Pixels of a side. AlexNet's last features of a smaller picture are one pixel, or none."""
 
-_NAMES: dict[str, Literal["alex", "vgg"]] = {"alexnet": "alex", "vgg16": "vgg"}
 
-
-def lpips(name: Literal["alexnet", "vgg16"], path: Path, device: str | torch.device = "cpu") -> nn.Module:
+def lpips(path: Path, device: str | torch.device = "cpu") -> nn.Module:
     """Return the library's network over the trunk of a file, as torchvision publishes it.
 
     It is differentiable to the pictures; its weights do not ask for gradients.
@@ -36,7 +33,7 @@ def lpips(name: Literal["alexnet", "vgg16"], path: Path, device: str | torch.dev
     library = others.library("lpips", "The metric LPIPS", "metrics")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it calls torchvision in a way that is deprecated
-        network: nn.Module = library.LPIPS(net=_NAMES[name], pnet_rand=True, verbose=False)
+        network: nn.Module = library.LPIPS(net="alex", pnet_rand=True, verbose=False)
     trunk = network.get_submodule("net")
     # Published: features.3.weight; in the library the same layer stands in one of five slices: slice2.3.weight.
     published = {key: value for key, value in others.read_tensors(path).items() if key.startswith("features.")}

@@ -8,7 +8,7 @@ sets may be larger than memory, pictures are rendered once for all judges, and p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -39,6 +39,8 @@ class Figure:
     of: str
     meaning: str
     """What it says beyond the metric's definition; may be empty."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What metrics.json has beside it: plain numbers, lists and text by name."""
 
 
 @dataclass(frozen=True)

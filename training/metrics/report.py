@@ -78,7 +78,9 @@ class Report:
 
 def _described(metric: Metric, figure: Figure) -> dict[str, Any]:
     told = {"metric": metric.name, "definition": metric.definition, "paper": metric.paper}
-    return {**asdict(figure), "value": _number(figure.value), **told}
+    stored = asdict(figure)
+    more = stored.pop("more")
+    return {**stored, "value": _number(figure.value), **told, **more}
 
 
 def _number(value: float) -> float | None:

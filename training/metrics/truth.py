@@ -67,13 +67,13 @@ def identity_distance(model: FaceModel, shape: NDArray[np.floating], truth: NDAr
     return float(1e3 * np.sqrt(((scale * turned - other) ** 2).sum(1).mean()))
 
 
-def recognised(model: FaceModel, shapes: NDArray[np.floating], truths: NDArray[np.floating]) -> float:
-    """Return the share of n people whose shape [n, K] is nearer to their own true one [n, K] than to all others'.
+def recognised(model: FaceModel, shapes: NDArray[np.floating], truths: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return of which of n people the shape [n, K] is nearer to their own true one [n, K] than to all others'.
 
-    1 for everybody, about 1 / n by chance.
+    By chance about one is.
     """
     distances = np.array([[identity_distance(model, shape, truth) for truth in truths] for shape in shapes])
-    return float((distances.argmin(1) == np.arange(len(shapes))).mean())
+    return distances.argmin(1) == np.arange(len(shapes))
 
 
 def expression_distance(actions: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.float64]:

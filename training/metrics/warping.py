@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,9 +16,7 @@ LEVELS = 255
 """The error is counted in levels of 8-bit pictures, as the published figures are."""
 
 
-def warping_error(
-    front: Views, side: Views, size: int = SIZE, hidden_beyond: float | None = None
-) -> Float[Tensor, " n"]:
+def warping_error(front: Views, side: Views, size: int = SIZE) -> Float[Tensor, " n"]:
     """Return how much the points seen from the side differ in colour from the front; 0 is best, 255 worst.
 
     WE of PV3D (Xu et al. 2023, appendix A.4, eq. 7 and 8): each pixel x of the side view is lifted to its point by its
@@ -30,11 +28,9 @@ def warping_error(
     (9.76 for PV3D on VoxCeleb, 10.57 for EG3D).
 
     Args:
-        front: n views; their depth serves to find hidden points alone.
+        front: n views; their depth is not looked at.
         side: n views of the same people.
         size: pictures and maps of points are resampled to size x size first.
-        hidden_beyond: leave out points that lie further behind the front view's surface than this, in the views' unit.
-            None, the default, leaves none out, as the paper is written.
 
     Returns:
         nan for a person of whom no point falls into the front picture.
@@ -49,22 +45,10 @@ def warping_error(
     points, solid = side.surface(size)
     places = front.camera.project(points.flatten(1, 2)).unflatten(1, (size, size))
     counted = solid & (places >= 0).all(-1) & (places <= 1).all(-1)
-    if hidden_beyond is not None:
-        counted &= ~_hidden(front, points, places, hidden_beyond)
-    seen = _read(_resized(front.picture, size), places, "bilinear")
+    seen = _read(_resized(front.picture, size), places)
     error = (seen - _resized(side.picture, size)).abs().mean(1)
     total = torch.where(counted, error, 0.0).sum((1, 2))
     return LEVELS * total / counted.sum((1, 2))  # 0 / 0 is nan
-
-
-def _hidden(
-    front: Views, points: Float[Tensor, "n s s 3"], places: Float[Tensor, "n s s 2"], margin: float
-) -> Bool[Tensor, "n s s"]:
-    """Which points lie behind what the front view sees where they appear."""
-    depth = torch.where(front.solid, front.depth, torch.inf)[:, None]
-    before = _read(depth, places, "nearest")[:, 0]
-    distance = (points - front.camera.cam2world[:, None, None, :3, 3]).norm(dim=-1)
-    return distance > before + margin
 
 
 def _resized(picture: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor, "n 3 s s"]:
@@ -73,6 +57,6 @@ def _resized(picture: Float[Tensor, "n 3 h w"], size: int) -> Float[Tensor, "n 3
     return F.interpolate(picture, (size, size), mode="bilinear", antialias=True)
 
 
-def _read(values: Float[Tensor, "n c h w"], places: Float[Tensor, "n s s 2"], mode: str) -> Float[Tensor, "n c s s"]:
+def _read(values: Float[Tensor, "n c h w"], places: Float[Tensor, "n s s 2"]) -> Float[Tensor, "n c s s"]:
     """Values at places (u, v) in 0..1; the half pixel at the edges is continued outwards."""
-    return F.grid_sample(values, 2 * places - 1, mode=mode, padding_mode="border", align_corners=False)
+    return F.grid_sample(values, 2 * places - 1, mode="bilinear", padding_mode="border", align_corners=False)
