@@ -4,6 +4,7 @@
 import argparse
 import json
 from contextlib import nullcontext
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,11 +14,13 @@ import torch
 from neural_core import devices, models, systems
 from neural_core.errors import InputError, UsageError
 from training import distributed, evaluate
-from training.metrics import judge_portraits, judge_truth, subject, truth
+from training.metrics import judge_portraits, judge_sets, judge_truth, sources, subject, truth
 from training.metrics.judge_held_out import Depth, Psnr, Ssim, ViewVariance
 from training.metrics.judge_identity import MultiViewId
 from training.metrics.judge_portraits import ChamferDistance, Diversity, LandmarkConsistency
-from training.metrics.protocol import Figure, Measured
+from training.metrics.judge_sets import Kid
+from training.metrics.kid import kernel_distance
+from training.metrics.protocol import Figure, Measured, Setting
 from training.metrics.report import Report
 from training.metrics.sharding import measure
 
@@ -244,3 +247,30 @@ def test_pictures_that_fit_alone_but_not_together_are_a_person_who_was_not_read(
 def test_identity_over_views_needs_two():
     with pytest.raises(UsageError, match="'multi-view-id' compares views"):
         MultiViewId(SimpleNamespace(yaws=(0.0,)))
+
+
+def test_portraits_that_are_truncated_say_so():
+    measured = [Measured({"cd": np.array([2.0]), "id": np.array([0.5])})]
+    for truncation, words in ((0.7, "at truncation 0.7; the papers truncate nothing"), (1.0, "")):
+        judge = ChamferDistance(Setting(None, truncation=truncation))
+        assert judge.figures(measured)[0].meaning == words
+        identity = SimpleNamespace(meaning=Setting(None, truncation=truncation).truncated)
+        assert MultiViewId.figures(identity, measured)[0].meaning == words
+
+
+@pytest.mark.parametrize(("count", "said"), [(10, False), (11, True)])
+def test_kid_has_a_deviation_only_where_subsets_differ(count, said, monkeypatch):
+    monkeypatch.setattr(judge_sets, "kernel_distance", partial(kernel_distance, subset_size=10))
+    features = np.random.default_rng(0).standard_normal((2, count, 1)).astype(np.float32)
+    measured = [Measured({"generated": features[0], "real": features[1]})]
+    assert ("deviation" in Kid.figures(Kid.__new__(Kid), measured)[0].meaning) == said
+
+
+def test_a_truth_that_would_have_to_be_enlarged_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(sources.media, "read_picture", lambda path: np.zeros((8, 8, 4), np.uint8))
+    true = sources.TruePictures.__new__(sources.TruePictures)
+    true.path = tmp_path / "records" / "0.npz"
+    true.record = SimpleNamespace(images=["0.png"], alpha=np.zeros((1, 8, 8), np.uint8))
+    assert true._picture(0, 8).shape == (3, 8, 8)
+    with pytest.raises(InputError, match="of 8 pixels cannot be compared at 9"):
+        true._picture(0, 9)

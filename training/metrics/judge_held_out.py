@@ -150,7 +150,10 @@ class SlicedWasserstein:
             Figure(f"swd_{size}", value, "x 1000", "lower", count, of, f"details of {size} x {size} pictures")
             for size, value in distances.items()
         ]
-        return [Figure("swd", mean, "x 1000", "lower", count, of, "mean over the scales"), *levels]
+        return [
+            Figure("swd", mean, "x 1000", "lower", count, of, "mean over the scales, of patches at the same places"),
+            *levels,
+        ]
 
 
 class ViewVariance:

@@ -65,6 +65,7 @@ class MultiViewId(_Identity):
         if len(setting.yaws) < 2:
             raise UsageError("The metric 'multi-view-id' compares views.", "Give --yaw 0,30.")
         super().__init__(setting)
+        self.meaning = setting.truncated
 
     def measure(self, item: SeedPerson) -> Measured | None:
         """Compare all views, if a face is found in each."""
@@ -79,4 +80,4 @@ class MultiViewId(_Identity):
     def figures(self, measured: Sequence[Measured]) -> list[Figure]:
         """Average."""
         alike = joined(measured, "id")
-        return [Figure("multi_view_id", float(alike.mean()), "", "higher", len(alike), "portraits", "")]
+        return [Figure("multi_view_id", float(alike.mean()), "", "higher", len(alike), "portraits", self.meaning)]

@@ -76,6 +76,7 @@ class SideViews:
     def __init__(self, setting: Setting) -> None:
         if len(setting.yaws) < 2:
             raise UsageError(f"The metric {self.name!r} compares views from two sides.", "Give --yaw 0,30.")
+        self.meaning = setting.truncated
 
     def compare(self, front: Views, side: Views) -> Tensor:
         """Return how far n pairs of views are apart, [n]; nan where that is not defined."""
@@ -97,7 +98,7 @@ class SideViews:
         apart = apart[~np.isnan(apart)]
         if not len(apart):
             return []
-        return [Figure(self.name, float(apart.mean()), self.unit, "lower", len(apart), "pairs of views", "")]
+        return [Figure(self.name, float(apart.mean()), self.unit, "lower", len(apart), "pairs of views", self.meaning)]
 
 
 class ChamferDistance(SideViews):

@@ -64,7 +64,9 @@ class Kid(_Features):
         """Average over random subsets."""
         made, real = (torch.from_numpy(joined(measured, name)) for name in ("generated", "real"))
         found = kernel_distance(made, real)
-        meaning = f"against {len(real)} real ones; subsets of {found.subset_size}, deviation {found.deviation:.4g}"
+        meaning = f"against {len(real)} real ones"
+        if found.subset_size < min(len(made), len(real)):  # else the subsets are always the same
+            meaning += f"; subsets of {found.subset_size}, deviation {found.deviation:.4g}"
         return [Figure("kid", found.mean, "", "lower", len(made), "pictures", meaning)]
 
 

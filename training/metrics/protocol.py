@@ -96,6 +96,11 @@ class Setting:
     """Pictures of random people, beside which those of a data set are laid."""
 
     @property
+    def truncated(self) -> str:
+        """Return what is to be said of figures of portraits that the papers take of people as they come."""
+        return "" if self.truncation == 1 else f"at truncation {self.truncation:g}; the papers truncate nothing"
+
+    @property
     def pictures(self) -> Path | None:
         """Return the data set that random people should look like: where training's is not given, the held-out one."""
         return self.train_data or self.data

@@ -92,13 +92,13 @@ _ALL = (
     ),
     Metric(
         "aed", "held-out", "judge_faces:Aed",
-        "mean difference of DECA's expression coefficients between the same pictures and the truth",
-        "Next3D, section 4.2", "deca", "data",
+        "mean difference of DECA's expression coefficients between the same pictures and the truth, of neutral people",
+        "after Next3D and Real3D-Portrait, section 4.2", "deca", "data",
     ),
     Metric(
         "apd", "held-out", "judge_faces:Apd",
-        "mean difference of DECA's head rotation between the same pictures and the truth",
-        "Next3D, section 4.2", "deca", "data",
+        "mean difference of DECA's head rotation between the same pictures and the truth, of neutral people",
+        "after Next3D and Real3D-Portrait, section 4.2", "deca", "data",
     ),
     Metric(
         "landmark-consistency-held-out", "held-out", "judge_faces:HeldOutConsistency",

@@ -218,6 +218,11 @@ class TruePictures:
         alpha = torch.from_numpy(self.record.alpha[number]).float() / 255
         if pixels.shape[:2] != alpha.shape:
             raise InputError(f"a picture of {pixels.shape[:2]} pixels has a mask of {tuple(alpha.shape)}")
+        if size is not None and min(pixels.shape[:2]) < size:
+            raise InputError(
+                f"a picture of {min(pixels.shape[:2])} pixels cannot be compared at {size}.",
+                "Give a smaller --compare-size.",
+            )
         colour = torch.from_numpy(pixels).movedim(-1, 0).float() / 255
         picture = over_grey((colour * alpha)[None], alpha[None, None])
         return (picture if size is None else F.adaptive_avg_pool2d(picture, size))[0]

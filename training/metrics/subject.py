@@ -55,7 +55,8 @@ class Subject:
         self.system, self.pixels = system, pixels
         own = system.info.image_size
         self.size = own if own % pixels == 0 else pixels
-        """Width and height of the pictures that are rendered: the model's own where they can be averaged down."""
+        """Width and height of the pictures that are rendered: the model's own where that is a multiple of `pixels`,
+        so that they can be averaged down, else `pixels`."""
 
     @property
     def code_size(self) -> int:
