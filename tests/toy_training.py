@@ -44,6 +44,10 @@ class Config:
     """Step in which the last process gets SIGTERM."""
     die_at: int = -1
     """Step in which process 1 gets SIGKILL."""
+    together: int = 1
+    """Samples that are compared with each other."""
+    startled_by: int = -1
+    """An item whose reading process gets the signals of a terminal and of `torchrun`."""
     hungry_at: int = -1
     """Step that asks for more memory than there is."""
 
@@ -65,13 +69,16 @@ class Generator(nn.Module):
 class Numbers(Dataset):
     damaged = 2
 
-    def __init__(self, bad_item: int) -> None:
-        self.bad_item = bad_item
+    def __init__(self, bad_item: int, startled_by: int = -1) -> None:
+        self.bad_item, self.startled_by = bad_item, startled_by
 
     def __len__(self) -> int:
         return 13
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        if index == self.startled_by:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                os.kill(os.getpid(), number)
         if index == self.bad_item:
             raise InputError(f"item {index} is damaged.", "Leave it out.")
         return {"picture": torch.arange(8.0).mul(0.7 + index).sin(), "index": index}
@@ -99,7 +106,10 @@ class Toy:
         return [Phase("G", "G"), Phase("G_reg", "G", 4), Phase("D", "D"), Phase("R1", "D", 3)]
 
     def data(self):
-        return Numbers(self.config.bad_item)
+        return Numbers(self.config.bad_item, self.config.startled_by)
+
+    def together(self) -> int:
+        return self.config.together
 
     def losses(self, phase: str, batch: dict[str, Tensor], step: Step) -> dict[str, Tensor]:
         self._misbehave(phase, step)

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from neural_core.errors import UsageError
 
 from . import augment_colour, augment_corruption, augment_geometry
+from .config import above_zero
 from .draws import Draws
 
 Group = Literal["blit", "geometric", "colour", "filter", "corruption"]
@@ -47,9 +48,7 @@ class AugmentConfig:
         for name, low, high in (("probability", 0, 1), ("target", -1, 1)):
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"augment.{name} is {getattr(self, name)}, but has to lie in {low}..{high}.")
-        for name in ("kimg", "every"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"augment.{name} is {getattr(self, name)}, but has to be above 0.")
+        above_zero("augment", self, "kimg", "every")
 
 
 class Augment(nn.Module):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -41,10 +42,13 @@ def cut(config: RunConfig, world: World) -> Cut:
     return Cut(size, config.batch // size)
 
 
-def smaller(config: RunConfig, world: World) -> int | None:
-    """Return the next `run.micro_batch` that needs at most half the memory, or None if there is none."""
-    sizes = [size for size in range(1, cut(config, world).size // 2 + 1) if config.batch % (size * world.size) == 0]
-    return max(sizes, default=None)
+def smaller(config: RunConfig, world: World, together: int) -> int | None:
+    """Return the next `run.micro_batch` that needs at most half the memory, or None if there is none.
+
+    It is a multiple of `together`, the samples that a recipe compares with each other.
+    """
+    sizes = range(together, cut(config, world).size // 2 + 1, together)
+    return max((size for size in sizes if config.batch % (size * world.size) == 0), default=None)
 
 
 class Order:
@@ -89,6 +93,7 @@ class MicroBatches:
             # Not fork: by now the process has threads (torch's, gloo's) and perhaps a GPU.
             multiprocessing_context="spawn" if config.workers else None,
             pin_memory=device.type == "cuda",
+            worker_init_fn=_leave_signals,
             generator=keyed_generator(config.seed, "workers"),
         )
         self._read = iter(self._loader)
@@ -125,6 +130,12 @@ class MicroBatches:
                 first = step * batch + place * size
                 yield range(first, first + size)
             step += 1
+
+
+def _leave_signals(worker: int) -> None:
+    """Let a process that reads ahead ignore what ends a run: the training process needs its data to finish the step."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def to_device(data: Any, device: torch.device) -> Any:

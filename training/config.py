@@ -17,6 +17,20 @@ from neural_core.errors import UsageError
 T = TypeVar("T")
 
 
+def above_zero(section: str, settings: object, *names: str) -> None:
+    """Raise UsageError if one of these fields of a section is 0 or less."""
+    for name in names:
+        if getattr(settings, name) <= 0:
+            raise UsageError(f"{section}.{name} is {getattr(settings, name)}, but has to be above 0.")
+
+
+def not_negative(section: str, settings: object, *names: str) -> None:
+    """Raise UsageError if one of these fields of a section is below 0."""
+    for name in names:
+        if getattr(settings, name) < 0:
+            raise UsageError(f"{section}.{name} is {getattr(settings, name)}, but cannot be negative.")
+
+
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """What the trainer needs to know; the same for every recipe."""
@@ -40,7 +54,8 @@ class RunConfig:
     workers: int = 0
     """Processes that read data ahead, for each training process; 0 reads in the training process."""
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the networks where the recipe lets it be less; float16 scales the loss by a factor that adapts itself."""
+    """Of the networks where the recipe lets it be less (the warm start always computes in bfloat16); float16 scales the
+    loss by a factor that adapts itself."""
     ema: float = 0.999
     """Decay per step of the averaged weights that are exported (used when `ema_kimg` is 0)."""
     ema_kimg: float = 0.0
@@ -61,16 +76,16 @@ class RunConfig:
     """Abort when more optimiser steps than this, since the run was begun or resumed, had a gradient that was not
     finite; such steps are skipped, counted and logged."""
     patience: float = 10.0
-    """Minutes that a process waits for the others before it gives the run up."""
+    """Minutes that a process waits for the others before it gives the run up. The first one writes states, models and
+    samples while they wait, so it has to be more than these take."""
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
-        for name in ("batch", "steps", "log_every", "save_every", "keep_states", "sample_every", "patience"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"run.{name} is {getattr(self, name)}, but has to be above 0.")
-        for name in ("micro_batch", "minutes", "kimg", "threads", "workers", "max_bad_steps", "ema_kimg", "ema_rampup"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"run.{name} is {getattr(self, name)}, but cannot be negative.")
+        above_zero("run", self, "batch", "steps", "log_every", "save_every", "keep_states", "sample_every", "patience")
+        not_negative(
+            "run", self, "micro_batch", "minutes", "kimg", "threads", "workers", "max_bad_steps", "ema_kimg",
+            "ema_rampup",
+        )  # fmt: skip
         if self.minutes and self.kimg:
             raise UsageError(
                 "run.minutes and run.kimg both say how long the run is.", "Set one of them to 0, or leave it out."
@@ -81,12 +96,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; `extends = "other.toml"` (beside it, one level) supplies what it leaves out.
 
     Raises:
-        UsageError: the file is missing, is not TOML, or extends a file that itself extends.
+        UsageError: the file is missing, is not TOML, or extends a file that itself extends or is not named by a text.
     """
     table = _parse(path)
     parent = table.pop("extends", None)
     if parent is None:
         return table
+    if not isinstance(parent, str):
+        raise UsageError(f"{path} extends {parent!r}, which is no file name.", 'Write extends = "other.toml".')
     base = _parse(path.parent / parent)
     if "extends" in base:
         raise UsageError(f"{path} extends {parent}, which itself extends another file.", "Only one level is allowed.")
@@ -99,9 +116,13 @@ def build(kind: type[T], table: dict[str, Any], where: str) -> T:
     Raises:
         UsageError: with the dotted name of the first field that is wrong.
     """
+
+    def refuse(value: object) -> None:
+        raise UsageError(f"{where}: {value} is a date or a time, which no field takes.", "A text needs quotes.")
+
     try:
         # As JSON, in which a list may stand for a tuple; types are strict all the same.
-        return pydantic.TypeAdapter(kind).validate_json(json.dumps(table), strict=True, extra="forbid")
+        return pydantic.TypeAdapter(kind).validate_json(json.dumps(table, default=refuse), strict=True, extra="forbid")
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
@@ -124,6 +145,8 @@ def _parse(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"Cannot read the configuration {path}: {error.strerror}.", "Check --config.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not a text file in UTF-8.", "Save it in that encoding.") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}.", "Mend the line that it names.") from None
 

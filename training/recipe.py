@@ -52,9 +52,9 @@ class Optimiser:
 class Phase:
     """One kind of optimiser step.
 
-    Of several phases of a network those with `every` > 1 are its lazy regularisers (StyleGAN2, appendix B): they run at
-    the steps that `every` divides, their loss is multiplied by it, and the optimiser's rate and betas are corrected for
-    the additional steps.
+    Of several phases of a network the first with `every` 1 is the main one, the others are its lazy regularisers
+    (StyleGAN2, appendix B): they run at the steps that `every` divides, their loss is multiplied by it, and the
+    optimiser's rate and betas are corrected for the additional steps.
     """
 
     name: str
@@ -93,6 +93,10 @@ class Recipe(Protocol):
 
     def data(self) -> Dataset[Any]:
         """Return the data set. Item i is drawn for a sample; items are collated by torch's default into a batch."""
+        ...
+
+    def together(self) -> int:
+        """Return of which number a micro-batch has to be a multiple: samples that are compared with each other."""
         ...
 
     def losses(self, phase: str, batch: Any, step: Step) -> dict[str, Tensor]:

@@ -41,32 +41,37 @@ class RunLog:
     """One run folder."""
 
     def __init__(self, folder: Path, recipe: str, config: Any, resume: bool) -> None:
-        """Create the folder, or reopen it.
+        """Look whether such a run can be begun there or go on; nothing is written before `begin`.
 
         Raises:
             UsageError: the folder already holds a run and `resume` is false, or it holds another kind of run.
             InputError: its options cannot be read.
-            PortraitError: kind "output", if it cannot be written.
         """
         self.folder = folder
         self._board: Any = None
         options = {"recipe": recipe, "config": dataclasses.asdict(config), "machine": _machine()}
-        options = json.loads(json.dumps(options))  # as it is read again: tuples are lists
-        before = self._options()
+        self._options = json.loads(json.dumps(options))  # as it is read again: tuples are lists
+        before = self._options_before()
         if before is not None:
             if not resume:
                 raise UsageError(
                     f"{folder} already holds a run.", "Add --resume to go on, or choose another --run folder."
                 )
-            self._compare(before, options)
-        for name in ("samples", "state"):
-            make_folder(folder / name)
-        for leftover in (folder / "state").glob(".*.part.pt"):  # of a process that was killed while it wrote
-            leftover.unlink(missing_ok=True)
-        write_bytes(folder / "options.json", json.dumps(options, indent=1).encode())
+            self._compare(before, self._options)
 
     def begin(self, step: int) -> None:
-        """Forget what was logged after a step: a run that was killed then goes on from an older state."""
+        """Claim the folder for a run that is ready to train, and forget what was logged after a step.
+
+        A run that was killed goes on from a state that is older than its last lines.
+
+        Raises:
+            PortraitError: kind "output", if the folder cannot be written.
+        """
+        for name in ("samples", "state"):
+            make_folder(self.folder / name)
+        for leftover in (self.folder / "state").glob(".*.part.pt"):  # of a process that was killed while it wrote
+            leftover.unlink(missing_ok=True)
+        write_bytes(self.folder / "options.json", json.dumps(self._options, indent=1).encode())
         if self._stats.exists():
             kept = [line for line in self._stats.read_bytes().splitlines(keepends=True) if _step_of(line) <= step]
             write_bytes(self._stats, b"".join(kept))
@@ -138,7 +143,7 @@ class RunLog:
         found = (self.folder / "state").glob("*.pt")
         return sorted((path for path in found if path.stem.isdigit()), key=lambda path: -int(path.stem))
 
-    def _options(self) -> dict[str, Any] | None:
+    def _options_before(self) -> dict[str, Any] | None:
         path = self.folder / "options.json"
         if not path.exists():
             return None
@@ -158,7 +163,7 @@ class RunLog:
         old, new = _flat(before["config"]), _flat(now["config"])
         changed = [name for name in new if new[name] != old.get(name)]
         for name in (f"run.{name}" for name in _KEPT):
-            if name in changed:
+            if name in changed and self._states():  # without a state the run begins anew
                 raise UsageError(
                     f"{self.folder} holds a run with {name} {old.get(name)}, and it cannot go on with {new[name]}.",
                     "Leave it as it was, or choose another --run folder.",

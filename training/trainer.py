@@ -79,12 +79,12 @@ class Trainer:
                 process is lost.
         """
         with stop_signal() as stop, enough_memory(*self._memory_advice()):
-            if self.log:
-                self.log.begin(self.step)
+            log = self.log
+            self.world.on_first(lambda: log.begin(self.step) if log else None)
             data = self.recipe.data()
             batches = MicroBatches(data, self.config, self.world, self.device, self.step)
             begin, line, bad_before = time.monotonic() - self.seconds, Line(self.device), self.bad_steps
-            while not self._shared(stop, begin) and self.progress < 1:
+            while not (stopped := self._shared(stop, begin)) and self.progress < 1:
                 with line.timed():
                     self._train_step(batches.step())
                 if self.step % self.config.log_every == 0:
@@ -96,7 +96,7 @@ class Trainer:
                 if self.step % self.config.sample_every == 0:
                     self._publish(samples=True)
             self._save()
-            self._publish(samples=not stop.asked)
+            self._publish(samples=not stopped)
         if self.log:
             self.log.close()
 
@@ -205,8 +205,12 @@ class Trainer:
 
     def _memory_advice(self) -> tuple[str, str]:
         """Return for what memory may be short, and what to do about it."""
-        size, half = self.micro_batches.size, smaller(self.config, self.world)
-        hint = "A single sample is too large: choose a smaller model, or fewer points on a ray."
+        size, together = self.micro_batches.size, self.recipe.together()
+        half = smaller(self.config, self.world, together)
+        least = (
+            "A single sample is" if together == 1 else f"{together} samples, which are compared with each other, are"
+        )
+        hint = f"{least} too large: choose a smaller model, or fewer points on a ray."
         if half:
             hint = (
                 f"Set run.micro_batch to {half} and go on with --resume: run.batch stays as it is, its gradients are "

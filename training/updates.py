@@ -28,7 +28,8 @@ class Learner:
         """
         self.parameters = [parameter for group in optimiser.groups for parameter in group.parameters]
         self._schedule = optimiser.schedule
-        self._lazy = [phase.every for phase in phases if phase.every > 1] if any(p.every == 1 for p in phases) else []
+        main = next((phase for phase in phases if phase.every == 1), None)
+        self._lazy = [phase.every for phase in phases if phase is not main] if main else []
         share = lazy_share(self._lazy)
         self._rates = [group.lr * share for group in optimiser.groups]
         betas = (optimiser.betas[0] ** share, optimiser.betas[1] ** share)
@@ -88,14 +89,15 @@ class Learner:
 class Accumulation:
     """Gradients, changes of buffers and figures of a phase, summed over micro-batches and then over processes.
 
-    Buffers that a forward pass changes (a running mean of w, say) are treated as gradients are: every micro-batch
+    Buffers that a forward pass changes (a running mean of w, say; they are part of the saved weights, unlike constants,
+    which may be large) are treated as gradients are: every micro-batch
     starts from the same values, and the mean of the changes is what remains. So they depend neither on how a batch is
     cut nor on who computes it.
     """
 
     def __init__(self, networks: Iterable[nn.Module], micro_batches: int) -> None:
         """Begin a phase; a batch has `micro_batches` of them over all processes."""
-        self._networks, self._count = list(networks), micro_batches
+        self._networks, self._count = [(network, network.state_dict().keys()) for network in networks], micro_batches
         self._before = [buffer.detach().clone() for buffer in self._buffers()]
         self._changes = [torch.zeros_like(buffer) for buffer in self._before]
         self._figures: dict[str, Tensor] = {}
@@ -128,4 +130,9 @@ class Accumulation:
         return finite, dict(zip(names, values.tolist(), strict=True))
 
     def _buffers(self) -> list[Tensor]:
-        return [buffer for network in self._networks for buffer in network.buffers() if buffer.is_floating_point()]
+        return [
+            buffer
+            for network, saved in self._networks
+            for name, buffer in network.named_buffers()
+            if name in saved and buffer.is_floating_point()
+        ]

@@ -82,6 +82,7 @@ def test_they_stop_together_go_on_and_miss_each_other(alone, tmp_path):
     said = [process.communicate(timeout=300) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["0000007.pt"]
+    assert not list((tmp_path / "samples").iterdir())  # though the first process, which makes them, got no signal
 
     both = pair(*toy(tmp_path, "--broken-item", "5", "--resume", "--run.save-every", "3", "--die-at", "14"))
     assert both[1].wait(timeout=300) == -signal.SIGKILL

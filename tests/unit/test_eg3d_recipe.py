@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from neural_core import checkpoints, systems
 from neural_core.cameras import orbit
 from neural_core.errors import ModelError, UsageError
-from neural_core.systems.eg3d.config import EG3DConfig
+from neural_core.systems.eg3d.config import EG3DConfig, IdentityConfig, SuperResolutionConfig
 from neural_core.systems.eg3d.system import build_generator
 from tests.tiny_models import METADATA, tiny_config
 from training.augment import AugmentConfig
@@ -24,7 +24,7 @@ from training.discriminators import Discriminator, DualDiscriminator
 from training.draws import Draws
 from training.recipe import Phase, Step
 from training.recipes.eg3d import Adversarial, Config, check, check_start
-from training.recipes.eg3d_config import ExportConfig
+from training.recipes.eg3d_config import ExportConfig, new_generator
 
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 SETTINGS = """
@@ -359,6 +359,9 @@ def test_training_starts_from_weights_and_inherits_their_licence(tmp_path):
         ),
         ({"model": {"superresolution": {"kind": "none"}}, "neural_resolution": {"final": 64}}, "change the size"),
         ({"discriminator": {"group": 4}, "run": {"batch": 12, "micro_batch": 6}}, "does not divide 6 samples"),
+        ({"discriminator": {"group": 4}, "run": {"micro_batch": 2}}, "does not divide 2 samples"),
+        ({"discriminator": {"group": 1}, "run": {"micro_batch": 1}}, "Poses are swapped"),
+        ({"discriminator": {"group": 1}, "pose": {"swap": 0.0}, "run": {"micro_batch": 1}}, "Poses are swapped"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_in_a_sentence(tables, words):
@@ -368,13 +371,76 @@ def test_settings_that_do_not_fit_are_refused_in_a_sentence(tables, words):
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        ({"loss": {"r1_every": 0}}, "loss.r1_every is 0, but has to be above 0"),
+        ({"loss": {"density_every": 0}}, "loss.density_every is 0"),
+        ({"loss": {"r1_gamma": -1.0}}, "loss.r1_gamma is -1.0, but cannot be negative"),
+        ({"discriminator": {"group": 0}}, "discriminator.group is 0"),
+        ({"data": {"limit": -1}}, "data.limit is -1"),
+        ({"rates": {"generator": -0.1}}, "rates.generator is -0.1"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused(tables, words):
+    with pytest.raises(UsageError, match=words):
+        config_of(**tables)
+
+
+def test_a_micro_batch_of_one_is_enough_where_nothing_is_compared():
+    options = {"discriminator": {"group": 1}, "run": {"micro_batch": 1}}
+    alone, swapping = config_of(**options, pose={"swap": 0.0, "fade_kimg": 0.0}), config_of(**options)
+    check(alone)
+    assert recipe_of(alone).together() == 1
+    assert recipe_of(swapping).together() == 2
+    assert recipe_of(config_of()).together() == 4
+
+
+def test_the_other_kind_of_weights_is_refused_in_a_sentence():
+    published, ours = config_of().model, tiny_config()
+    for model, other, hint in ((published, ours, "Set"), (ours, published, "Leave")):
+        start = checkpoints.Checkpoint("eg3d", dataclasses.asdict(other), {}, {}, "0" * 64, "start")
+        with pytest.raises(ModelError, match="one has a face code, one has none") as caught:
+            check_start(model, start)
+        assert caught.value.hint.startswith(hint)
+
+
+@pytest.mark.parametrize(
+    ("identity", "changes"),
+    [
+        (True, {"superresolution": SuperResolutionConfig(kind="8xdc")}),
+        (True, {"z_dim": 50, "identity": IdentityConfig(traits=True)}),
+        (True, {"identity": IdentityConfig(shape_dims=41)}),
+        (False, {"superresolution": SuperResolutionConfig(kind="subpixel")}),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_a_sentence(identity, changes):
+    model = tiny_config() if identity else config_of().model
+    with pytest.raises(UsageError, match="This model cannot be built: "):
+        new_generator(dataclasses.replace(model, **changes))
+
+
+def test_pictures_are_limited_where_nobody_learns_from_them():
+    """A clamped colour has no gradient, so the discriminator sees what lies beyond -1..1, too."""
+    model = dataclasses.replace(tiny_config(), superresolution=SuperResolutionConfig(kind="subpixel", channels=(4, 4)))
+    generator = new_generator(model)
+    with torch.no_grad():
+        generator.superresolution.layers[-2].bias.fill_(3.0)  # added to every pixel
+        person = generator.person(torch.randn(1, 64))
+        free = generator.train().render(person, model.frontal_camera(), 16)
+        limited = generator.eval().render(person, model.frontal_camera(), 16)
+    assert free.image.max() > 1
+    assert_close(limited.image, free.image.clamp(-1, 1))
+    assert_close(limited.opacity, free.opacity.clamp(0, 1))
+
+
 # The configurations that we ship.
 
 PUBLISHED = {
     # neural resolution, its end, R1's gamma, swap, near, far, box, samples, white, pivot, augmentation, kind
     "eg3d-ffhq512": (64, 0, 1.0, 0.5, 2.25, 3.3, 1.0, 48, False, (0.0, 0.0, 0.2), "none", "8xdc"),
     "eg3d-ffhq512-128": (64, 128, 1.0, 0.5, 2.25, 3.3, 1.0, 48, False, (0.0, 0.0, 0.2), "none", "8xdc"),
-    "eg3d-afhq512": (64, 0, 5.0, 0.8, 2.25, 3.3, 1.0, 48, False, (0.0, 0.0, -0.06), "adaptive", "8xdc"),
+    "eg3d-afhq512": (64, 128, 5.0, 0.8, 2.25, 3.3, 1.0, 48, False, (0.0, 0.0, -0.06), "adaptive", "8xdc"),
     "eg3d-shapenet128": (64, 0, 0.3, None, 0.1, 2.6, 1.6, 64, True, (0.0, 0.0, 0.0), "none", "2x"),
 }
 """From the published training command and documentation (its fact sheet)."""

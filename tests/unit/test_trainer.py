@@ -18,7 +18,7 @@ from torch import nn
 import neural_core
 from tests import toy_training
 from training import recipes
-from training.batches import Order, cut, smaller
+from training.batches import MicroBatches, Order, cut, smaller
 from training.config import RunConfig
 from training.distributed import World
 from training.draws import Draws
@@ -112,6 +112,13 @@ def test_a_signal_ends_the_run_with_a_state(whole, tmp_path):
         )
 
 
+def test_a_process_that_reads_ahead_outlives_the_signals_that_end_a_run():
+    """A terminal and `torchrun` send theirs to the whole group."""
+    data = toy_training.Numbers(bad_item=-1, startled_by=Order(13, 0).item(0))
+    batches = MicroBatches(data, RunConfig(batch=2, workers=1), World(), torch.device("cpu"), 0)
+    assert [len(batches.step()[0].data["index"]) for _ in range(3)] == [2, 2, 2]
+
+
 def test_a_state_that_was_cut_short_is_left_out(whole, tmp_path, capsys):
     assert main(toy(tmp_path, "--run.save-every", "4", "--signal-at", "9")) == 0
     assert states(tmp_path) == ["0000008.pt", "0000010.pt"]
@@ -175,6 +182,8 @@ def test_a_lack_of_memory_says_what_to_make_smaller(tmp_path, capsys):
     assert "not enough memory for 4 samples at a time. Set run.micro_batch to 2" in message
     assert main(toy(tmp_path, "--resume", "--run.micro-batch", "1", "--hungry-at", "3")) == 1
     assert "A single sample is too large" in capsys.readouterr().err
+    assert main(toy(tmp_path, "--resume", "--together", "4", "--hungry-at", "3")) == 1
+    assert "4 samples, which are compared with each other, are too large" in capsys.readouterr().err
     assert main(toy(tmp_path / "large", "--width", str(1 << 50))) == 1
     assert "not enough memory for the networks" in capsys.readouterr().err
 
@@ -213,6 +222,21 @@ def test_a_run_goes_on_only_as_what_it_was(whole, tmp_path, capsys):
     assert "options.json cannot be read" in capsys.readouterr().err
 
 
+def test_a_folder_is_claimed_by_a_run_that_can_train(tmp_path, capsys):
+    """What fails before its first step neither takes the folder nor changes what it says of the run in it."""
+    run, short = tmp_path / "run", ("--run.steps", "2")
+    assert main(toy(run, "--run.micro-batch", "3")) == 2
+    assert not run.exists()
+    assert main(toy(run, *short, "--hungry-at", "1", "--run.seed", "1")) == 1  # ends before it has a state
+    assert main(toy(run, *short)) == 2
+    assert "already holds a run" in capsys.readouterr().err
+    assert main(toy(run, *short, "--resume")) == 0  # nothing to keep the seed for
+    said = (run / "options.json").read_bytes()
+    assert main(toy(run, "--resume", "--width", "12")) == 1
+    assert (run / "options.json").read_bytes() == said
+    assert main(toy(run, *short, "--resume", "--run.seed", "1")) == 2
+
+
 def test_every_epoch_has_every_item_once_in_another_order():
     order = Order(13, 0)
     epochs = [[order.item(13 * epoch + place) for place in range(13)] for epoch in range(3)]
@@ -225,10 +249,12 @@ def test_every_epoch_has_every_item_once_in_another_order():
 def test_batches_are_cut_evenly():
     config = RunConfig(batch=24, micro_batch=6)
     assert cut(config, World(0, 2)) == (6, 4)
-    assert smaller(config, World(0, 2)) == 3
+    assert smaller(config, World(0, 2), 1) == 3
+    assert smaller(config, World(0, 2), 2) == 2
+    assert smaller(config, World(0, 2), 4) is None
     assert cut(RunConfig(batch=24), World(1, 4)) == (6, 4)
-    assert smaller(RunConfig(batch=6), World(0, 2)) == 1
-    assert smaller(RunConfig(batch=2), World(0, 2)) is None
+    assert smaller(RunConfig(batch=6), World(0, 2), 1) == 1
+    assert smaller(RunConfig(batch=2), World(0, 2), 1) is None
 
 
 def test_draws_belong_to_samples():
@@ -260,6 +286,23 @@ def test_a_running_mean_is_left_alone_where_something_is_no_number(broken):
     assert figures == {"loss": 2, "sign": -2}
 
 
+def test_constants_are_not_sent_around():
+    """Only buffers that are saved can be changed by a forward pass: constants may be large."""
+    network = nn.BatchNorm1d(2)
+    network.register_buffer("constant", torch.ones(1000), persistent=False)
+    sent = []
+
+    class Noting(World):
+        def add(self, tensors):
+            sent.extend(tensor.numel() for tensor in tensors)
+            return super().add(tensors)
+
+    sums = Accumulation([network], 1)
+    sums.add({"loss": torch.tensor(1.0)}, {})
+    sums.finish(Noting(), [])
+    assert sent == [2, 2, 1]  # running mean and variance, the loss
+
+
 def learner(*phases: Phase, scaled: bool = False) -> tuple[Learner, nn.Parameter]:
     weight = nn.Parameter(torch.zeros(()))
     optimiser = Optimiser([ParameterGroup("all", [weight], 0.1)], betas=(0.5, 0.99))
@@ -277,6 +320,17 @@ def test_lazy_regularisers_correct_adam_and_their_gain():
     alone, _ = learner(lazy)  # not a regulariser: there is no other phase
     assert alone.adam.param_groups[0]["lr"] == 0.1
     assert alone.gain(lazy) == 1
+
+
+def test_a_regulariser_of_every_step_is_corrected_for_like_a_lazy_one():
+    """With k = 1 there are two optimiser steps a step: c = 1 / 2."""
+    main_phase, often, seldom = Phase("D", "D"), Phase("R1", "D", 1), Phase("R2", "D", 4)
+    found, _ = learner(main_phase, often)
+    assert found.adam.param_groups[0]["lr"] == pytest.approx(0.1 / 2)
+    assert found.gain(often) == 1
+    found, _ = learner(main_phase, often, seldom)
+    assert found.adam.param_groups[0]["lr"] == pytest.approx(0.1 / 2.25)
+    assert found.gain(seldom) == 4
 
 
 def test_an_overflow_in_half_precision_lowers_the_factor_before_it_counts():

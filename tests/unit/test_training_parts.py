@@ -119,12 +119,20 @@ def test_configuration_is_read_and_extended(tmp_path):
         ("zzz = 1", "there is no field zzz. Run with --help"),
         ("[inner]\nrate = 'fast'", "inner.rate"),
         ("name = ", "not valid TOML"),
+        ("name = 2020-01-01", "2020-01-01 is a date or a time"),
+        ("extends = 3", "extends 3, which is no file name"),
     ],
 )
 def test_a_wrong_configuration_names_its_field(tmp_path, text, words):
     (tmp_path / "c.toml").write_text(text)
     with pytest.raises(UsageError, match=words):
         build(Outer, read_toml(tmp_path / "c.toml"), "c.toml")
+
+
+def test_a_configuration_in_another_encoding_is_said(tmp_path):
+    (tmp_path / "c.toml").write_bytes('name = "Zoë"'.encode("latin-1"))
+    with pytest.raises(UsageError, match="not a text file in UTF-8"):
+        read_toml(tmp_path / "c.toml")
 
 
 def test_extends_goes_one_level(tmp_path):

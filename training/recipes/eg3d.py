@@ -37,7 +37,6 @@ from neural_core.cameras import Camera, eg3d_cam2world
 from neural_core.rendering.sampling import RandomSampling
 from neural_core.systems.eg3d.generator import EG3DGenerator
 from neural_core.systems.eg3d.identity_generator import IdentityGenerator
-from neural_core.systems.eg3d.system import build_generator
 
 from ..augment import AdaptiveProbability, Augment
 from ..blur import blurred
@@ -48,7 +47,7 @@ from ..fades import fade
 from ..losses.adversarial import non_saturating_discriminator, non_saturating_generator, r1
 from ..losses.density import density_smoothness
 from ..recipe import Optimiser, ParameterGroup, Phase, Sample, Step
-from .eg3d_config import LABEL, Config, check, check_start
+from .eg3d_config import LABEL, Config, check, check_start, new_generator, pose_conditioned, swaps_poses
 
 
 class Pictures(Protocol):
@@ -78,7 +77,7 @@ def build(config: Config, device: torch.device) -> Adversarial:
     from ..data.pictures import PictureSet
 
     check(config)
-    generator = build_generator(config.model)
+    generator = new_generator(config.model)
     start = None
     if config.init:
         start = checkpoints.load(Path(config.init))
@@ -154,6 +153,11 @@ class Adversarial:
         """Return the pictures."""
         return cast("Dataset[Any]", self.pictures)
 
+    def together(self) -> int:
+        """Return how many samples the discriminator measures together, or 2 where poses are swapped."""
+        group = self.config.discriminator.group
+        return 2 if group == 1 and swaps_poses(self.config) else group
+
     def losses(self, phase: str, batch: Any, step: Step) -> dict[str, Tensor]:
         """Return the one loss of a phase.
 
@@ -188,7 +192,7 @@ class Adversarial:
         batch = self.config.run.batch
         self.images = step.images + batch
         found = {"blur": self._blur(self.images)}
-        if self._pose_conditioned:
+        if pose_conditioned(self.config.model):
             found["swap"] = self._swap(self.images)
         if self.config.neural_resolution.final:
             found["neural_resolution"] = float(self._neural_resolution(self.images))
@@ -253,12 +257,6 @@ class Adversarial:
         return isinstance(self.discriminator, DualDiscriminator)
 
     @property
-    def _pose_conditioned(self) -> bool:
-        """Whether the mapping network is told of a camera at all."""
-        mapping = self.config.model.mapping
-        return self.config.model.identity is None and mapping.label_dim > 0 and mapping.label_scale > 0
-
-    @property
     def _augment_probability(self) -> float:
         options = self.config.augment
         return self.adaptive.value if options.mode == "adaptive" else options.probability
@@ -286,7 +284,7 @@ class Adversarial:
 
     def _told(self, labels: Float[Tensor, "b 25"], step: Step) -> Float[Tensor, "b 25"] | None:
         """Return the labels that the mapping network is told, for cameras that will render."""
-        if not self._pose_conditioned:
+        if not pose_conditioned(self.config.model):
             return None
         return swapped_labels(labels, self._swap(step.images), step.draws.uniform(1).to(self.device))
 

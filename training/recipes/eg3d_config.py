@@ -15,9 +15,12 @@ from neural_core.checkpoints import Checkpoint
 from neural_core.errors import ModelError, UsageError
 from neural_core.systems import read_config
 from neural_core.systems.eg3d.config import SUPERRESOLUTION, EG3DConfig
+from neural_core.systems.eg3d.generator import EG3DGenerator
+from neural_core.systems.eg3d.identity_generator import IdentityGenerator
+from neural_core.systems.eg3d.system import build_generator
 
 from ..augment import AugmentConfig
-from ..config import RunConfig
+from ..config import RunConfig, above_zero, not_negative
 
 LABEL = 25
 """Numbers in a camera label."""
@@ -35,6 +38,10 @@ class DataConfig:
     limit: int = 0
     """Use at most this many pictures; 0 uses all."""
 
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        not_negative("data", self, "limit")
+
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
@@ -45,14 +52,18 @@ class DiscriminatorConfig:
     channel_max: int = 512
     """Most feature channels of a resolution."""
     group: int = 4
-    """Samples whose differences are measured together; it divides the micro-batch."""
+    """Samples whose differences are measured together; it divides the micro-batch. 1 measures none."""
     clamp: float | None = 256.0
     """Limit of the absolute value of a convolution's output."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        above_zero("discriminator", self, "channel_base", "channel_max", "group")
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weights of the regularisers, and how often they act; 0 turns one off."""
+    """Weights of the regularisers, of which 0 turns one off, and how often they act."""
 
     r1_gamma: float = 1.0
     """R1's gamma. The published runs have 1 (FFHQ), 5 (AFHQ), 0.3 (ShapeNet); small batches and data sets want more."""
@@ -69,6 +80,11 @@ class LossConfig:
     density_extent: float = 1.0
     """Points are drawn from a cube of [-extent, extent]^3, model units. The published 1 holds whatever the box is: for
     FFHQ's box of side 1, seven of eight points lie outside, where all features are zero."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        above_zero("loss", self, "r1_every", "density_every", "density_points")
+        not_negative("loss", self, "r1_gamma", "density", "density_step")
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,10 @@ class RateConfig:
 
     generator: float = 0.0025
     discriminator: float = 0.002
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        not_negative("rates", self, "generator", "discriminator")
 
 
 @dataclass(frozen=True)
@@ -179,11 +199,34 @@ def check(config: Config) -> None:
         )
     processes = dist.get_world_size() if dist.is_initialized() else 1
     together = config.run.micro_batch or config.run.batch // processes
-    if together % min(config.discriminator.group, max(together, 1)):
+    if together % config.discriminator.group:
         raise UsageError(
             f"discriminator.group is {config.discriminator.group}, which does not divide {together} samples.",
-            "Choose a run.micro_batch that is a multiple of it.",
+            "Choose a run.micro_batch that is a multiple of it, or another discriminator.group.",
         )
+    if together == 1 and swaps_poses(config):
+        raise UsageError(
+            "Poses are swapped within a micro-batch, but it has 1 sample.",
+            "Set run.micro_batch to 2 or more, or pose.swap and pose.fade_kimg to 0.",
+        )
+
+
+def pose_conditioned(model: EG3DConfig) -> bool:
+    """Return whether the mapping network is told of a camera at all."""
+    return model.identity is None and model.mapping.label_dim > 0 and model.mapping.label_scale > 0
+
+
+def swaps_poses(config: Config) -> bool:
+    """Return whether the mapping network is at some time told another camera than the one that renders."""
+    return pose_conditioned(config.model) and (config.pose.swap > 0 or config.pose.fade_kimg > 0)
+
+
+def new_generator(model: EG3DConfig) -> EG3DGenerator | IdentityGenerator:
+    """Return the network of a model, with random weights. Raises UsageError for parts that do not fit each other."""
+    try:
+        return build_generator(model)
+    except ValueError as error:
+        raise UsageError(f"This model cannot be built: {error}.", "Change [model] in the configuration.") from error
 
 
 def check_start(model: EG3DConfig, start: Checkpoint) -> None:
@@ -191,6 +234,11 @@ def check_start(model: EG3DConfig, start: Checkpoint) -> None:
     if start.system != "eg3d":
         raise ModelError(f'"{start.name}" is a model of {start.system}, not of eg3d.', "Choose another --init.")
     theirs, ours = (_fixed(c) for c in (read_config(start.system, start.config, start.name), model))
+    if theirs.keys() != ours.keys():
+        raise ModelError(
+            f'"{start.name}" and the configuration are not the same kind of EG3D: one has a face code, one has none.',
+            "Leave [model.identity] out." if "identity" in theirs else "Set [model.identity] as the weights have it.",
+        )
     for name, value in theirs.items():
         if ours[name] != value:
             raise ModelError(

