@@ -59,7 +59,7 @@ class Generated:
         """What judges found of `pictures`, for the next one."""
 
     def pictures(self) -> dict[str, Float[Tensor, "3 h w"]]:
-        """Return "generated" and "real", over grey, 0..1; one of them if there are no more of the other."""
+        """Return "generated" and "real", 0..1, over grey if the data have alpha; or one, if the other has no more."""
         source, found = self._source, {}
         if self.index < source.count:
             found["generated"] = self._generated
@@ -69,9 +69,9 @@ class Generated:
 
     @cached_property
     def _generated(self) -> Float[Tensor, "3 h w"]:
-        subject = self._source.subject
-        _, person = subject.of_seed(self.index, truncation=1.0)
-        return subject.see(person, subject.in_head_space(self._source.label(self.index))).views.picture[0]
+        source = self._source
+        alike = (source.real.channels, source.real.size)
+        return random_person(source.subject, self.index, source.label(self.index), *alike)[0]
 
     @cached_property
     def _real(self) -> Float[Tensor, "3 h w"]:
@@ -95,13 +95,13 @@ class GeneratedClips:
 
 
 class GeneratedClip:
-    """A seed's clip and a real one, [f, 3, h, w] in 0..1 over grey."""
+    """A seed's clip and a real one, [f, 3, h, w] in 0..1; over grey if the real one has alpha."""
 
     def __init__(self, source: GeneratedClips, index: int) -> None:
         item, subject = source.real.read(index), source.subject
         self.real = real_pictures(item["picture"], subject.size)
-        _, person = subject.of_seed(index, truncation=1.0)
-        self.generated = subject.see(person, subject.in_head_space(item["label"])).views.picture
+        channels, size = item["picture"].shape[1:3]
+        self.generated = random_person(subject, index, item["label"], channels, size)
 
 
 class Films:
@@ -120,6 +120,23 @@ class Films:
 
     def __getitem__(self, index: int) -> Path:
         return self.files[index]
+
+
+def random_person(
+    subject: Subject, seed: int, labels: Float[Tensor, "n 25"], channels: int, size: int
+) -> Float[Tensor, "n 3 s s"]:
+    """Return a seed's pictures, 0..1, as a data set shows people.
+
+    Args:
+        subject: the model.
+        seed: of the person.
+        labels: the cameras.
+        channels: of the data's pictures: 4 have alpha and lie over grey; 3 bring their background, as the model does.
+        size: width and height of the data's pictures; larger ones are averaged down to it.
+    """
+    _, person = subject.of_seed(seed, truncation=1.0)
+    pictures = subject.see(person, subject.in_head_space(labels), grey=channels == 4).views.picture
+    return F.adaptive_avg_pool2d(pictures, size) if pictures.shape[-1] > size else pictures
 
 
 def real_pictures(pictures: Tensor, size: int) -> Float[Tensor, "n 3 s s"]:

@@ -25,7 +25,8 @@ class Shown:
     """n pictures of one person. Head space, CPU."""
 
     views: Views
-    """The pictures as large as the model makes them, over mid grey, and the depth of the volume rendering."""
+    """The pictures as large as the model makes them, over mid grey unless that was not wanted, and the depth of
+    the volume rendering."""
     compared: Float[Tensor, "n 3 s s"]
     """The pictures, averaged down to the size at which they are compared."""
 
@@ -90,14 +91,21 @@ class Subject:
         return 1 / self.system.config.head_to_model.scale
 
     @torch.inference_mode()
-    def see(self, person: Field, camera: Camera) -> Shown:
-        """Return what cameras see, on the CPU; one after the other, so that each picture is the same in any company."""
+    def see(self, person: Field, camera: Camera, *, grey: bool = True) -> Shown:
+        """Return what cameras see, on the CPU; one after the other, so that each picture is the same in any company.
+
+        Args:
+            person: who is seen.
+            camera: n cameras.
+            grey: lay what is not opaque over grey; if not, pictures are as the network made them.
+        """
         pictures, depths, solid = [], [], []
         for index in range(len(camera)):
             one = Camera(camera.cam2world[index : index + 1], camera.intrinsics[index : index + 1])
             seen = person.render(one.to(self.system.device), self.size)
             opacity = F.interpolate(seen.opacity, seen.image.shape[-2:], mode="bilinear", align_corners=False)
-            pictures.append(over_grey((seen.image + 1) / 2, opacity).clamp(0, 1).float().cpu())
+            colour = (seen.image + 1) / 2
+            pictures.append((over_grey(colour, opacity) if grey else colour).clamp(0, 1).float().cpu())
             depths.append(seen.depth[:, 0].nan_to_num(0.0).float().cpu())
             solid.append((F.adaptive_avg_pool2d(seen.opacity, seen.depth.shape[-1]) >= SOLID)[:, 0].cpu())
         picture = torch.cat(pictures)
