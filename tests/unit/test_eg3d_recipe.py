@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from neural_core import checkpoints, systems
 from neural_core.cameras import orbit
 from neural_core.errors import ModelError, UsageError
-from neural_core.systems.eg3d.config import EG3DConfig, IdentityConfig, SuperResolutionConfig
+from neural_core.systems.eg3d.config import EG3DConfig, HeadToModel, IdentityConfig, SuperResolutionConfig
 from neural_core.systems.eg3d.system import build_generator
 from tests.tiny_models import METADATA, tiny_config
 from training.augment import AugmentConfig
@@ -23,8 +23,10 @@ from training.config import read_toml
 from training.discriminators import Discriminator, DualDiscriminator
 from training.draws import Draws
 from training.recipe import Phase, Step
+from training.recipes import eg3d_warm_start
 from training.recipes.eg3d import Adversarial, Config, check, check_start
 from training.recipes.eg3d_config import ExportConfig, new_generator
+from training.recipes.eg3d_warm_start import WarmStart
 
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 SETTINGS = """
@@ -432,6 +434,15 @@ def test_pictures_are_limited_where_nobody_learns_from_them():
     assert free.image.max() > 1
     assert_close(limited.image, free.image.clamp(-1, 1))
     assert_close(limited.opacity, free.opacity.clamp(0, 1))
+
+
+def test_the_warm_start_looks_for_the_inside_of_heads_where_the_model_has_them():
+    moved = dataclasses.replace(tiny_config(), head_to_model=HeadToModel(2.0, (0.1, 0.2, 0.3)))
+    here, there = (
+        WarmStart(eg3d_warm_start.Config(model=model), None, torch.device("cpu")).inside
+        for model in (tiny_config(), moved)
+    )
+    assert_close(there - here, torch.tensor([0.1, 0.2, 0.3]).expand_as(here))
 
 
 # The configurations that we ship.
