@@ -179,7 +179,8 @@ def register() -> None:
 
 
 if __name__ == "__main__":
+    from training.leaving import leave
     from training.train import main
 
     register()
-    sys.exit(main())
+    leave(main())

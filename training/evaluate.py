@@ -229,4 +229,6 @@ def _described(metric: Metric) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from .leaving import leave
+
+    leave(main())

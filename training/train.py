@@ -109,4 +109,6 @@ def _train(name: str, recipe: Any, config: Any, flags: argparse.Namespace) -> No
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from .leaving import leave
+
+    leave(main())
