@@ -12,7 +12,6 @@ import dataclasses
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -130,8 +130,8 @@ class MeanPlanes(nn.Module):
 class TraitPlanes(nn.Module):
     """Planes that every trait adds in proportion: what a person's hair or clothes change where they are.
 
-    The weights of a place learn from that place alone, whatever the rest of the picture asks for; the synthesis network,
-    whose weights serve all places, is slow to find a colour that only collars have.
+    The weights of a place learn from that place alone, whatever the rest of the picture asks for; the synthesis
+    network, whose weights serve all places, is slow to find a colour that only collars have.
     """
 
     def __init__(self, traits: int, planes: int, channels: int, resolution: int) -> None:
