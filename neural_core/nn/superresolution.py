@@ -100,8 +100,8 @@ class SubpixelSuperResolution(nn.Module):
             nn.Conv2d(before, after, 3, padding=1, padding_mode="replicate")
             for before, after in [(features + 1, low), (low, low), (low, 4 * middle), (middle, middle), (middle, 16)]
         )
-        nn.init.zeros_(last.weight)  # at first the picture is the enlarged rendering
-        nn.init.zeros_(last.bias)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)  # at first the picture is the enlarged rendering
         leak, doubled = nn.LeakyReLU(0.2), nn.PixelShuffle(2)
         self.layers = nn.Sequential(first, leak, second, leak, third, doubled, leak, fourth, leak, last, doubled)
 
