@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -112,6 +114,10 @@ class MicroBatches:
             micro_batches.append(MicroBatch(next(self._samples), to_device(data, self._device)))
         return micro_batches
 
+    def close(self) -> None:
+        """End the processes that read ahead."""
+        self._read = iter(())  # the last reference to the loader's iterator, which tells them when it goes
+
     def _next(self) -> Any:
         try:
             return next(self._read)
@@ -132,10 +138,24 @@ class MicroBatches:
             step += 1
 
 
+_FAREWELL = 20.0
+"""Seconds that a process that reads ahead goes on after SIGTERM."""
+
+
 def _leave_signals(worker: int) -> None:
-    """Let a process that reads ahead ignore what ends a run: the training process needs its data to finish the step."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
+    """Let a process that reads ahead outlive what ends a run: the training process needs its data to finish the step.
+
+    It ends when the training process tells it so, and some time after SIGTERM in any case: Python sends that to what is
+    left when a program ends, and waits.
+    """
+
+    def end_later(number: int, frame: Any) -> None:
+        timer = threading.Timer(_FAREWELL, os._exit, [0])
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end_later)
 
 
 def to_device(data: Any, device: torch.device) -> Any:

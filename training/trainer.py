@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -78,11 +79,12 @@ class Trainer:
             PortraitError: gradients were not finite too often (a state is saved), memory is short, or another
                 process is lost.
         """
-        with stop_signal() as stop, enough_memory(*self._memory_advice()):
+        with stop_signal() as stop, enough_memory(*self._memory_advice()), ExitStack() as ends:
             log = self.log
             self.world.on_first(lambda: log.begin(self.step) if log else None)
             data = self.recipe.data()
             batches = MicroBatches(data, self.config, self.world, self.device, self.step)
+            ends.callback(batches.close)
             begin, line, bad_before = time.monotonic() - self.seconds, Line(self.device), self.bad_steps
             while not (stopped := self._shared(stop, begin)) and self.progress < 1:
                 with line.timed():
