@@ -10,6 +10,7 @@ our own networks are told them beside the code, so that they need not find them 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from jaxtyping import Float
@@ -30,7 +31,10 @@ TRAITS = (
     *("hair_lightness", "hair_redness", "grey", "hair_length", "hair_volume", "hairline", "recession", "parting"),
     *("wave", "fringe", "beard", "beard_length", "clothes_red", "clothes_green", "clothes_blue", "clothes_lightness"),
 )
-"""Their names, in the order of `Traits.spread`."""
+"""Their names, in the order of `spread`."""
+
+LENGTHS, WAVES = 4, 3
+"""Lengths and waves of hair between which `hair_styles` interpolates."""
 
 
 class Traits(nn.Module):
@@ -89,7 +93,25 @@ class Traits(nn.Module):
             "clothes_lightness": ndtr(z["clothes_lightness"]),
         }
 
-    def spread(self, code: Float[Tensor, "b 64"]) -> Float[Tensor, "b t"]:
-        """Return the traits in the order of `TRAITS`, all of about -1..1, as networks like their inputs."""
-        traits = self(code)
-        return torch.stack([traits[name] if name in SIGNED else 2 * traits[name] - 1 for name in TRAITS], dim=1)
+
+def spread(traits: Mapping[str, Float[Tensor, " b"]]) -> Float[Tensor, "b t"]:
+    """Return the traits in the order of `TRAITS`, all of about -1..1, as networks like their inputs."""
+    return torch.stack([traits[name] if name in SIGNED else 2 * traits[name] - 1 for name in TRAITS], dim=1)
+
+
+def hair_styles(length: Float[Tensor, " b"], wave: Float[Tensor, " b"]) -> Float[Tensor, "b s"]:
+    """Return how much hair is of each style, 0..1, in sum 1: every length with every wave, bilinearly between them.
+
+    Where hair is depends on its length in no simple proportion, and differently for straight and curly hair.
+
+    Args:
+        length: the trait of that name, 0..1.
+        wave: likewise.
+    """
+    return torch.einsum("bl,bw->blw", _hats(length, LENGTHS), _hats(wave, WAVES)).flatten(1)
+
+
+def _hats(value: Float[Tensor, " b"], count: int) -> Float[Tensor, "b c"]:
+    """Return the weights of linear interpolation between `count` places, evenly spread over 0..1."""
+    places = torch.arange(count, device=value.device)
+    return (1 - (value[:, None] * (count - 1) - places).abs()).clamp(min=0)

@@ -267,7 +267,7 @@ def test_an_identity_model_with_superresolution_knows_the_coverage_of_its_pictur
         tiny,
         decoder=dataclasses.replace(tiny.decoder, features=7),
         superresolution=SuperResolutionConfig(kind="subpixel", channels=(6, 4)),
-        identity=dataclasses.replace(tiny.identity, traits=True, trait_resolution=4),
+        identity=dataclasses.replace(tiny.identity, traits=True, trait_resolution=4, style_resolution=8),
     )
     torch.manual_seed(0)
     system = EG3D(build_generator(config))

@@ -10,7 +10,14 @@ from torch import nn
 from neural_core.errors import UsageError
 from training.config import build, read_toml
 from training.ema import EMA
-from training.losses.reconstruction import depth_l1, edge_l1, hollow, line_of_sight
+from training.losses.reconstruction import (
+    depth_l1,
+    edge_l1,
+    hollow,
+    line_of_sight,
+    texture_distance,
+    texture_filters,
+)
 from training.metrics.pictures import median_pairwise_l1, over_grey, psnr
 from training.schedules import early_decay, half_life_decay, lazy_share, warmup_cosine
 
@@ -65,6 +72,22 @@ def test_depth_loss_counts_solid_pixels_only():
 def test_hollow_is_zero_for_an_opaque_inside():
     assert hollow(torch.tensor([[60.0, 600.0]])) == 0
     assert hollow(torch.tensor([[0.0, 30.0]])) == pytest.approx(0.75)
+
+
+def test_texture_counts_what_there_is_and_not_where():
+    torch.manual_seed(0)
+    strands = (torch.rand(1, 1, 1, 64) > 0.5).float().expand(1, 3, 64, 64)
+    elsewhere = strands.roll(20, dims=3)
+    blurred = strands.mean(dim=3, keepdim=True).expand_as(strands)
+    filters = texture_filters(16, 3, 5, torch.Generator().manual_seed(1))
+    assert filters.flatten(1).norm(dim=1).sub(1).abs().max() < 1e-6
+    assert filters.sum(dim=(2, 3)).abs().max() < 1e-5
+    assert texture_distance(strands + 0.2, strands, filters) < 1e-6  # flat colour does not count
+    near, far = texture_distance(elsewhere, strands, filters), texture_distance(blurred, strands, filters)
+    assert near < 0.1 * far
+    one = torch.zeros(1, 1, 1, 1) + 1.0  # a filter of one pixel: sorted pixels are compared, by hand
+    a, b = torch.tensor([[3.0, 1.0], [0.0, 9.0]]), torch.tensor([[2.0, 9.0], [9.0, 9.0]])
+    assert texture_distance(a[None, None], b[None, None], one) == 1.0  # every other pixel: 3 and 2
 
 
 def test_line_of_sight_wants_nothing_before_the_surface_and_something_behind():

@@ -18,7 +18,7 @@ from .folders import record_files
 from .pictures import read_picture
 from .sources import FolderSource
 
-_READ = ("z", "cameras", "actions", "joints", "depth", "alpha", "points_478", "visible")
+_READ = ("z", "cameras", "actions", "joints", "depth", "alpha", "regions", "points_478", "visible")
 """What is unpacked of a record."""
 _FEATURES = (468, 473, 13)
 """MediaPipe's landmarks in the middle of both irises and of the upper lip's inner edge."""
@@ -36,6 +36,8 @@ class Portraits:
     """[n, v, 4, h, w] uint8, sRGB; straight alpha where nothing is behind the person."""
     depth: Tensor
     """[n, v, h, w] float16, distance along the ray in model units; 0 where nothing was hit."""
+    regions: Tensor
+    """[n, v, h, w] uint8, what is seen: `records.BACKGROUND` ... `GLASSES`."""
     features: Tensor
     """[n, v, 3, 3] where the irises and the mouth are in the picture, (u, v) in 0..1, and 1 where that is visible, else
     0."""
@@ -62,6 +64,7 @@ class _Person:
     rgba: NDArray[np.uint8]
     """[v, 4, h, w]."""
     depth: NDArray[np.float16]
+    regions: NDArray[np.uint8]
     features: NDArray[np.float32]
 
 
@@ -110,6 +113,7 @@ def load_portraits(*folders: Path, limit: int = 0, told_by_code: bool = False) -
         cameras=stack("cameras"),
         rgba=stack("rgba"),
         depth=stack("depth"),
+        regions=stack("regions"),
         features=stack("features"),
         skipped=tuple(skipped),
     )
@@ -129,4 +133,4 @@ def _read(path: Path, told_by_code: bool) -> _Person:
     chosen, features = list(_FEATURES), np.zeros((len(record), 3, 3), np.float32)
     if len(record.points_478):
         features = np.dstack([record.points_478[:, chosen], record.visible[:, chosen]]).astype(np.float32)
-    return _Person(record.z, record.cameras, rgba, record.depth.astype(np.float16), features)
+    return _Person(record.z, record.cameras, rgba, record.depth.astype(np.float16), record.regions, features)

@@ -10,8 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from neural_core.records import CLOTH, HAIR, SKIN, TORSO
+
 from .portraits import Portraits
 
+MATERIAL_REGIONS = ((SKIN, TORSO), (HAIR,), (CLOTH,))
+"""The regions of a record that are skin, hair and cloth."""
 _CELL = 8
 """Pixels: patches are placed by how much of such a square is covered."""
 
@@ -35,6 +39,8 @@ class RayBatch:
     """Coverage of that square in 0..1."""
     depth: Float[Tensor, "pv r"]
     """Distance along the ray, model units; 0 where nothing was hit, or where an edge runs between the pixels."""
+    materials: Float[Tensor, "pv r 3"]
+    """How much of that square is skin, hair and cloth, 0..1."""
     picture: Float[Tensor, "pvk 4 ds ds"]
     """The patches with all their pixels: colour multiplied by alpha, alpha; 0..1."""
     weight: Float[Tensor, "pvk 1 ds ds"]
@@ -83,6 +89,8 @@ def draw_rays(
     picture = torch.arange(len(owner))[:, None, None, None]
     patches = rgba.movedim(1, -1)[picture, rows[..., None], columns[..., None, :]]  # [pv, k, ds, ds, 4]
     depth = data.depth[owner, view].float()[picture, rows[..., None], columns[..., None, :]]
+    regions = data.regions[owner, view][picture, rows[..., None], columns[..., None, :]]
+    materials = torch.stack([torch.isin(regions, torch.tensor(of)) for of in MATERIAL_REGIONS], dim=-1).float()
     here = _around_rays(patches, spacing)
     where = torch.stack(torch.broadcast_tensors(columns[..., None, :], rows[..., None]), dim=-1).float()
     return RayBatch(
@@ -92,6 +100,7 @@ def draw_rays(
         colour=here[..., :3].flatten(1, 3),
         alpha=here[..., 3].flatten(1, 3),
         depth=_depth_at_rays(depth, spacing).flatten(1, 3),
+        materials=_around_rays(materials, spacing).flatten(1, 3),
         picture=patches.flatten(0, 1).movedim(-1, 1),
         weight=_weight((where + 0.5) / data.size, features, choice).flatten(0, 1)[:, None],
     )

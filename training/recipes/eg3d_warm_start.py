@@ -7,7 +7,7 @@ pictures, and compare. What a GAN has to discover (a shared space of heads, and 
 
 Planes, points and super-resolution are computed in bfloat16 whatever `run.precision` says, rays and losses in 32 bits.
 
-Files to read next: `systems/eg3d/identity.py` (the network), `training/data/ray_batches.py` (which rays),
+Files to read next: `systems/eg3d/identity_generator.py` (the network), `training/data/ray_batches.py` (which rays),
 `training/losses/reconstruction.py` (the terms).
 """
 
@@ -26,6 +26,7 @@ from neural_core import checkpoints
 from neural_core.cameras import Camera, orbit
 from neural_core.errors import UsageError
 from neural_core.human.anny import load_anny_head
+from neural_core.human.palette import MATERIALS
 from neural_core.nn.superresolution import ENLARGEMENT
 from neural_core.rendering.compositing import Composite, activate_density, composite_midpoints
 from neural_core.rendering.rays import box_limits, camera_rays
@@ -36,9 +37,19 @@ from neural_core.systems.eg3d.identity_generator import IdentityGenerator
 from ..config import RunConfig, not_negative
 from ..data.portraits import Portraits, load_portraits
 from ..data.ray_batches import PatchChoice, RayBatch, draw_rays
-from ..losses.reconstruction import depth_l1, edge_l1, hollow, l1, line_of_sight
+from ..losses.reconstruction import (
+    depth_l1,
+    edge_l1,
+    hollow,
+    l1,
+    line_of_sight,
+    texture_distance,
+    texture_filters,
+)
 from ..recipe import Optimiser, ParameterGroup, Phase, Sample, Step
 from .eg3d_config import new_generator
+
+_TEXTURE_FILTERS, _TEXTURE_PIXELS = 16, 5
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,13 @@ class LossConfig:
     colour: float = 1.0
     """Of the picture; with a super-resolution half of it for the rays besides."""
     edges: float = 0.5
+    texture: float = 0.0
+    """Of strands and pores, wherever they lie (`texture_distance`)."""
+    texture_from: float = 0.6
+    """Share of the run after which texture counts: shapes come first."""
     alpha: float = 0.4
+    materials: float = 0.2
+    """Of what is skin, hair and cloth (only where the model has a palette)."""
     depth: float = 1.0
     sight: float = 0.1
     hollow: float = 0.02
@@ -176,7 +193,7 @@ class WarmStart:
         }
         if generator.superresolution is not None:
             parts["superresolution"] = (generator.superresolution, rates.superresolution)
-        if generator.trait_planes is not None:
+        if len(generator.trait_planes):
             parts["trait_planes"] = (generator.trait_planes, rates.trait_planes)
         groups = [ParameterGroup(name, list(part.parameters()), lr) for name, (part, lr) in parts.items()]
         return {"G": Optimiser(groups, betas=(0.9, 0.99), schedule="warmup_cosine")}
@@ -201,13 +218,14 @@ class WarmStart:
         weights = self.config.loss
         alpha, true_depth = rays.alpha.to(self.device), rays.depth.to(self.device)
         return {
-            **self._picture_losses(seen, rays),
+            **self._picture_losses(seen, rays, step),
+            **self._material_losses(seen, rays),
             "depth": weights.depth * depth_l1(seen.depth.nan_to_num(0.0), true_depth, alpha),
             "sight": weights.sight * line_of_sight(density, distances, true_depth, alpha, 2 * self.config.rays.spread),
             "hollow": weights.hollow * hollow(inside),
         }
 
-    def _picture_losses(self, seen: Composite, batch: RayBatch) -> dict[str, Tensor]:
+    def _picture_losses(self, seen: Composite, batch: RayBatch, step: Step) -> dict[str, Tensor]:
         """Compare colours and coverage: of the rays, and of what a super-resolution makes of them."""
         weights, side, module = self.config.loss, self.config.patches.side, self.module
         truth, weight = batch.picture.to(self.device), batch.weight.to(self.device)
@@ -221,11 +239,26 @@ class WarmStart:
             with torch.autocast(self.device.type, torch.bfloat16):
                 image, opacity = module.superresolution(2 * picture[:, :-1] - 1, picture[:, -1:])
             picture = torch.cat([(image.float() + 1) / 2, opacity.float()], dim=1)
+        if weights.texture and step.progress >= weights.texture_from:
+            filters = texture_filters(_TEXTURE_FILTERS, 3, _TEXTURE_PIXELS, step.draws.generator).to(self.device)
+            losses["texture"] = weights.texture * texture_distance(picture[:, :3], truth[:, :3], filters)
         return losses | {
             "colour": weights.colour * l1(picture[:, :3], truth[:, :3], weight),
             "edges": weights.edges * edge_l1(picture[:, :3], truth[:, :3], weight),
             "alpha": weights.alpha * l1(picture[:, 3], truth[:, 3]),
         }
+
+    def _material_losses(self, seen: Composite, batch: RayBatch) -> dict[str, Tensor]:
+        """Compare what rays are made of.
+
+        Clothes are few pixels: from colours alone the network would learn late that they are not skin.
+        """
+        if self.module.traits is None:
+            return {}
+        shares = dict(zip(MATERIALS, seen.colour[..., -len(MATERIALS) :].unbind(-1), strict=True))
+        skin = shares["skin"] + shares["lips"] + shares["iris"] + shares["white"]
+        found = torch.stack([skin, shares["hair"], shares["clothes"]], dim=-1)
+        return {"materials": self.config.loss.materials * l1(found, batch.materials.to(self.device))}
 
     def after_step(self, step: Step, logged: Mapping[str, float]) -> dict[str, float]:
         """Do nothing: nothing adapts."""

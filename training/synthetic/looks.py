@@ -17,12 +17,9 @@ from scipy.special import expit
 
 from neural_core.human.appearance import split_code
 from neural_core.human.model import FaceModel
+from neural_core.human.palette import GREY_HAIR, HAIR, IRIS, RED_HAIR, SKIN
 from neural_core.human.traits import Traits
 
-# Anchors along 0..1, in 8-bit sRGB: measured by eye, made up, nobody's data.
-_SKIN = [(240, 202, 180), (230, 186, 158), (214, 162, 128), (190, 134, 98), (140, 94, 66), (104, 68, 50), (78, 52, 41)]
-_HAIR = [(22, 17, 15), (44, 29, 21), (84, 54, 34), (132, 94, 56), (184, 146, 92), (222, 190, 138)]
-_IRIS = [(52, 28, 14), (84, 48, 22), (116, 84, 38), (92, 110, 62), (84, 116, 124), (88, 116, 146)]
 _LENGTHS = [0.004, 0.012, 0.035, 0.075, 0.15, 0.27]  # metres
 
 
@@ -95,13 +92,13 @@ def look_of(code: NDArray, model: FaceModel) -> Look:
     traits = {name: float(value) for name, value in Traits(model)(torch.from_numpy(code)).items()}
     tone, masculinity, grey = traits["skin_tone"], traits["masculinity"], traits["grey"]
     warmth, pale = traits["skin_warmth"], 1 - tone
-    skin = _colour(_SKIN, tone)
+    skin = _colour(SKIN, tone)
     skin = skin * np.array([1 - 0.02 * warmth, 1 + 0.05 * warmth, 1 - 0.08 * warmth])
     lips = _mix(skin * np.array([0.78, 0.42, 0.42]), srgb_to_linear(np.array([0.66, 0.18, 0.22])), 0.35 * pale)
 
-    hair = _colour(_HAIR, traits["hair_lightness"])
-    hair = _mix(hair, hair * np.array([1.2, 0.66, 0.42]) + np.array([0.035, 0.006, 0.001]), traits["hair_redness"])
-    hair = _mix(hair, srgb_to_linear(np.array([0.72, 0.71, 0.70])), 0.9 * grey)
+    hair = _colour(HAIR, traits["hair_lightness"])
+    hair = _mix(hair, hair * np.array(RED_HAIR[0]) + np.array(RED_HAIR[1]), traits["hair_redness"])
+    hair = _mix(hair, srgb_to_linear(np.array(GREY_HAIR)), 0.9 * grey)
 
     wheel = np.array([traits["clothes_red"], traits["clothes_green"], traits["clothes_blue"]])
     value = 0.03 + 0.45 * traits["clothes_lightness"] ** 1.5
@@ -121,7 +118,7 @@ def look_of(code: NDArray, model: FaceModel) -> Look:
         brow_thickness=float(np.exp(traits["brow_thickness"])),
         brow_arch=traits["brow_arch"],
         brow_strength=0.62 + 0.36 * traits["brow_strength"],
-        iris=_colour(_IRIS, traits["blue_eyed"]) * (1.15 + 0.35 * traits["iris_lightness"]),
+        iris=_colour(IRIS, traits["blue_eyed"]) * (1.15 + 0.35 * traits["iris_lightness"]),
         hair=hair,
         grey=grey,
         hair_length=float(np.exp(_along(np.log(_LENGTHS).tolist(), traits["hair_length"]))),

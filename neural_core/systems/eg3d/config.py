@@ -72,7 +72,8 @@ class DecoderConfig:
     hidden: int = 64
     """Hidden units."""
     features: int = 32
-    """Colour features; the first three are RGB, all are seen by the super-resolution."""
+    """Colour features; the first three are RGB, all are seen by the super-resolution. With `identity.traits` the last
+    six are shares of materials (`human/palette.py`)."""
     lr_multiplier: float = 1.0
     """Pace of the decoder as a factor of the learning rate; it scales the stored weights."""
 
@@ -121,7 +122,7 @@ class SuperResolutionConfig:
 
 @dataclass(frozen=True)
 class IdentityConfig:
-    """What our own weights add, so that a seed knows its face (`identity.py`)."""
+    """What our own weights add, so that a seed knows its face (`nn/identity.py`)."""
 
     shape_dims: int = 40
     """The first numbers of z: standardised identity coefficients of the face model."""
@@ -134,9 +135,12 @@ class IdentityConfig:
     film_hidden: int = 0
     """Hidden units between the code and the decoder's modulation; 0 for a linear map."""
     traits: bool = False
-    """Whether networks are told the code's traits (`human/traits.py`) beside the code."""
-    trait_resolution: int = 0
-    """Width and height of the planes that every trait adds in proportion, in pixels; 0 for none."""
+    """Whether networks are told the code's traits (`human/traits.py`) in place of the code. They say all that shows but
+    for a mole; of the code's raw numbers, a few hundred people would only be learned by heart."""
+    trait_resolution: int = 16
+    """Width and height of the planes that every trait adds in proportion, in pixels."""
+    style_resolution: int = 64
+    """Likewise of the planes of every style of hair."""
     trait_channels: int = 8
     """How many of a plane's channels they add to."""
 
@@ -181,6 +185,8 @@ class EG3DConfig:
         for pair in self.plane_axes:
             if len(pair) != 2 or not set(pair) <= set("xyz") or pair[0] == pair[1]:
                 raise ValueError(f'plane_axes holds pairs of two different letters of "xyz", not {pair!r}')
+        if self.identity is not None and self.identity.traits and self.decoder.features < 9:
+            raise ValueError("decoder.features must be 9 or more: RGB, and the shares of six materials")
         if self.superresolution.kind != "none" and self.decoder.features < 3:
             raise ValueError("super-resolution needs at least the three features of RGB")
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """EG3D with a face code: the generator of our own weights.
 
-As in `generator.py` z makes w, w makes planes, and planes are rendered as a volume; `identity.py` has the three parts
+As in `generator.py` z makes w, w makes planes, and planes are rendered as a volume; `nn/identity.py` has the parts
 that differ. The planes hold the mean head, to which every person's sample points are carried first. Model space.
 """
 
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from ...cameras import Camera
 from ...human.appearance import CODE_SIZE
 from ...human.model import FaceModel
-from ...human.traits import TRAITS, Traits
+from ...human.palette import MATERIALS, palette
+from ...human.traits import LENGTHS, TRAITS, WAVES, Traits, hair_styles, spread
+from ...nn.identity import FiLMDecoder, IdentityWarp, MeanPlanes, Modulation, TraitPlanes
 from ...nn.stylegan2 import MappingNetwork, SynthesisNetwork
 from ...nn.superresolution import SubpixelSuperResolution
 from ...planes import Triplane
@@ -25,7 +27,6 @@ from ...rendering.sampling import HALF, Sampling
 from ...rendering.volume import FieldFunction, Progress, VolumeRenderer
 from ..common import Rendering
 from .config import EG3DConfig
-from .identity import FiLMDecoder, IdentityWarp, MeanPlanes, TraitPlanes
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Person:
     """Features around the mean head."""
     warp: Float[Tensor, "b 3 r r r"]
     """Offsets from the person's head to the mean head, at the nodes of a grid."""
-    modulation: tuple[Tensor, Tensor]
-    """Weights and biases of the decoder's first layer."""
+    modulation: Modulation
+    """What the decoder knows of them."""
 
 
 class IdentityGenerator(nn.Module):
@@ -61,7 +62,8 @@ class IdentityGenerator(nn.Module):
         if identity.traits and config.z_dim != CODE_SIZE:
             raise ValueError(f"traits are read from a code of {CODE_SIZE} numbers, not of {config.z_dim}")
         self.traits = Traits(face) if identity.traits else None
-        told = config.z_dim + (len(TRAITS) if identity.traits else 0)
+        styles = LENGTHS * WAVES
+        told = len(TRAITS) + styles if identity.traits else config.z_dim
         self.mapping = MappingNetwork(
             told, 0, config.w_dim, layers=config.mapping.layers, normalise_z=False, lr_multiplier=1.0,
             track_mean=False,
@@ -71,12 +73,14 @@ class IdentityGenerator(nn.Module):
             config.w_dim, backbone.resolution, planes * channels, backbone.channels, clamp=backbone.clamp
         )
         self.mean_planes = MeanPlanes(planes, channels, identity.mean_resolution)
-        self.trait_planes = None
-        if identity.traits and identity.trait_resolution:
+        self.trait_planes = nn.ModuleList()
+        if identity.traits:
             added = min(identity.trait_channels, channels)
-            self.trait_planes = TraitPlanes(len(TRAITS), planes, added, identity.trait_resolution)
+            self.trait_planes.append(TraitPlanes(len(TRAITS), planes, added, identity.trait_resolution))
+            self.trait_planes.append(TraitPlanes(styles, planes, added, identity.style_resolution))
         features = config.decoder.features
-        self.decoder = FiLMDecoder(channels, config.decoder.hidden, told, features, identity.film_hidden)
+        materials = len(MATERIALS) if identity.traits else 0
+        self.decoder = FiLMDecoder(channels + 3, config.decoder.hidden, told, features, identity.film_hidden, materials)
         self.superresolution = None
         if superresolution.kind == "subpixel":
             self.superresolution = SubpixelSuperResolution(features, superresolution.channels or (64, 32))
@@ -91,15 +95,17 @@ class IdentityGenerator(nn.Module):
     def person(self, z: Float[Tensor, "b z"], shape: Float[Tensor, "b k"] | None = None) -> Person:
         """Return the people of some codes; `shape` replaces the code's own coefficients in the warp."""
         shape = z[:, : self.shape_dims] if shape is None else shape
-        traits = z[:, :0] if self.traits is None else self.traits.spread(z)
-        told = torch.cat([z, traits], dim=1)
+        told, parts, colours = z, (), None
+        if self.traits is not None:
+            traits = self.traits(z)
+            parts = (spread(traits), hair_styles(traits["hair_length"], traits["wave"]))
+            told, colours = torch.cat(parts, dim=1), palette(traits)
         w_plus = self.mapping(told)[:, None].expand(-1, self.synthesis.layers, -1)
         difference = self.synthesis(w_plus).float()
-        if self.trait_planes is not None:
-            difference = self.trait_planes(traits, difference)
-        features = self.mean_planes(difference)
-        planes = Triplane(features, self.config.plane_axes, self.config.render.box).channels_last()
-        return Person(planes, self.warp.volume(shape), self.decoder.modulation(told))
+        for amounts, planes in zip(parts, self.trait_planes, strict=True):
+            difference = planes(amounts, difference)
+        planes = Triplane(self.mean_planes(difference), self.config.plane_axes, self.config.render.box).channels_last()
+        return Person(planes, self.warp.volume(shape), self.decoder.modulation(told, colours))
 
     def field(self, person: Person) -> FieldFunction:
         """Return the function that the volume renderer integrates: a person's points to raw density and colour."""
@@ -114,7 +120,9 @@ class IdentityGenerator(nn.Module):
         """Return the same function of points around the mean head, where the person's planes lie."""
 
         def ask(points: Float[Tensor, "b n 3"], directions: Float[Tensor, "b n 3"]) -> tuple[Tensor, Tensor]:
-            return self.decoder(person.planes.sample_mean(points), person.modulation)
+            features = person.planes.sample_mean(points)
+            place = points * (2 / self.config.render.box)
+            return self.decoder(torch.cat([features, place.to(features.dtype)], dim=-1), person.modulation)
 
         return ask
 

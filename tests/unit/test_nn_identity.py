@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from neural_core.human.anny import load_anny_head
-from neural_core.systems.eg3d.identity import (
+from neural_core.nn.identity import (
     FiLMDecoder,
     IdentityWarp,
     MeanPlanes,
@@ -97,6 +97,22 @@ def test_modulation_scales_and_shifts_the_first_layer(film_hidden):
     assert colour.shape == (1, 3, 6)
     torch.testing.assert_close(density, decoder.density_gain * raw[..., :1])
     torch.testing.assert_close(colour, torch.sigmoid(raw[..., 1:]) * 1.002 - 0.001)
+
+
+def test_colours_are_corrections_of_a_mixture_of_the_palette():
+    decoder = FiLMDecoder(4, 8, 5, features=8, materials=3)
+    features, code = torch.rand(2, 7, 4), torch.rand(2, 5)
+    palette = torch.rand(2, 3, 3) * 0.8 + 0.1
+    with torch.no_grad():
+        decoder.output.weight.zero_()
+        decoder.output.bias[1:4] = torch.tensor([0.0, 0.0, 0.7])
+        decoder.output.bias[6:9] = torch.tensor([0.0, torch.tensor(2.0).log(), -60.0])  # shares 1/3, 2/3, 0
+        _, colour = decoder(features, decoder.modulation(code, palette))
+    mixture = palette[:, 0] / 3 + 2 * palette[:, 1] / 3
+    mixture[:, 2] = torch.sigmoid((mixture[:, 2] / (1 - mixture[:, 2])).log() + 0.7)
+    torch.testing.assert_close(colour[..., :3], (mixture * 1.002 - 0.001)[:, None].expand(-1, 7, -1))
+    torch.testing.assert_close(colour[..., 3:5], torch.full((2, 7, 2), 0.5))
+    torch.testing.assert_close(colour[..., 5:], torch.tensor([1 / 3, 2 / 3, 0.0]).expand(2, 7, 3))
 
 
 def test_mean_planes_add_an_enlarged_difference():

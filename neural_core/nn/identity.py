@@ -9,17 +9,31 @@ noise could not have:
   deformation fields; here it is given in closed form by the face model).
 * `MeanPlanes` are learned planes of the mean person, to which the synthesis network adds the person's difference.
 * `TraitPlanes` add what the code's traits (`human/traits.py`) say, place by place.
-* `FiLMDecoder` is EG3D's decoder with feature-wise modulation by z (Perez et al. 2018), which gives colours their code.
+* `FiLMDecoder` is EG3D's decoder with feature-wise modulation by z (Perez et al. 2018), which gives colours their code;
+  they start from the person's palette (`human/palette.py`).
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...nn.decoders import squash_colour
+from .decoders import squash_colour
+
+
+class Modulation(NamedTuple):
+    """What a `FiLMDecoder` needs of each of some people."""
+
+    weights: Float[Tensor, "b c h"]
+    """Of its first layer: FiLM scales and shifts a layer's output; done to its weights, it costs nothing a point."""
+    biases: Float[Tensor, "b 1 h"]
+    """Likewise."""
+    palette: Float[Tensor, "b m 3"] | None
+    """Colours of their materials."""
 
 
 def spread_over_grid(
@@ -149,22 +163,29 @@ class TraitPlanes(nn.Module):
 
 
 class FiLMDecoder(nn.Module):
-    """Plane features -> density and colour, modulated by the code (EG3D's decoder with FiLM on its first layer)."""
+    """Plane features -> density and colour, modulated by the code (EG3D's decoder with FiLM on its first layer).
+
+    Colours start from a palette: the decoder says how much of each of the person's materials there is at a point, and
+    by what light and shade change their mixture. What is rare (red hair, a yellow shirt) then needs no examples.
+    """
 
     density_gain = 30.0
     """A head is opaque within a few millimetres, some hundreds per model unit; without this factor the last layer
     would have to grow that far by itself."""
 
-    def __init__(self, channels: int, hidden: int, code_dims: int, features: int = 3, film_hidden: int = 0) -> None:
+    def __init__(
+        self, channels: int, hidden: int, code_dims: int, features: int = 3, film_hidden: int = 0, materials: int = 0
+    ) -> None:
         """Build two hidden layers of `hidden` and `hidden / 2` units.
 
         Args:
             channels: plane features.
             hidden: units of the first hidden layer.
             code_dims: numbers in the code.
-            features: colour features, the first three of which are RGB.
+            features: colour features, the first three of which are RGB, the last ones the shares of the materials.
             film_hidden: hidden units between code and modulation; 0 for a linear map. Skin and hair depend on the
                 code as melanin does on light, which is anything but linear.
+            materials: colours of the palette; 0 for none.
         """
         super().__init__()
         self.input = nn.Linear(channels, hidden)
@@ -172,24 +193,38 @@ class FiLMDecoder(nn.Module):
         self.film = nn.Sequential(nn.Linear(code_dims, film_hidden), nn.SiLU(), film) if film_hidden else film
         self.middle = nn.Linear(hidden, hidden // 2)
         self.output = nn.Linear(hidden // 2, 1 + features)
+        self.materials = materials
         nn.init.normal_(film.weight, std=0.02)
         nn.init.zeros_(film.bias)
         nn.init.zeros_(self.output.bias)
 
-    def modulation(self, code: Float[Tensor, "b z"]) -> tuple[Tensor, Tensor]:
-        """Return the first layer as modulated by each code: weights [b, channels, hidden] and biases [b, 1, hidden].
+    def modulation(self, code: Float[Tensor, "b z"], palette: Float[Tensor, "b m 3"] | None = None) -> Modulation:
+        """Return what the decoder needs of each person.
 
-        FiLM scales and shifts a layer's output; done to its weights instead, it costs nothing a point.
+        Args:
+            code: what is told of them.
+            palette: sRGB 0..1 of their materials; None for a decoder without.
         """
         scale, shift = self.film(code).unsqueeze(1).chunk(2, dim=-1)
         scale = 1 + scale
-        return self.input.weight.T * scale, self.input.bias * scale + shift
+        return Modulation(self.input.weight.T * scale, self.input.bias * scale + shift, palette)
 
     def forward(
-        self, features: Float[Tensor, "b n c"], modulation: tuple[Tensor, Tensor]
+        self, features: Float[Tensor, "b n c"], modulation: Modulation
     ) -> tuple[Float[Tensor, "b n 1"], Float[Tensor, "b n f"]]:
         """Return density before its softplus, as EG3D's ray marcher expects it, and colour features, about 0..1."""
-        weights, biases = modulation
-        hidden = F.silu(torch.baddbmm(biases, features, weights))
-        density, colour = self.output(F.silu(self.middle(hidden))).tensor_split([1], dim=-1)
-        return density * self.density_gain, squash_colour(colour)
+        hidden = F.silu(torch.baddbmm(modulation.biases, features, modulation.weights))
+        raw = self.output(F.silu(self.middle(hidden)))
+        density, colour, shares = raw.tensor_split([1, raw.shape[-1] - self.materials], dim=-1)
+        density = density * self.density_gain
+        if modulation.palette is None:
+            return density, squash_colour(colour)
+        shares = shares.softmax(-1)
+        mixture = shares @ modulation.palette.to(shares.dtype)
+        unshaded = torch.logit(mixture.float(), eps=_DARKEST).to(colour.dtype)
+        shaded = squash_colour(torch.cat([colour[..., :3] + unshaded, colour[..., 3:]], dim=-1))
+        return density, torch.cat([shaded, shares], dim=-1)
+
+
+_DARKEST = 0.01
+"""A palette's colours are kept this far from black and white, where no correction would show."""
