@@ -86,8 +86,8 @@ def test_texture_counts_what_there_is_and_not_where():
     near, far = texture_distance(elsewhere, strands, filters), texture_distance(blurred, strands, filters)
     assert near < 0.1 * far
     one = torch.zeros(1, 1, 1, 1) + 1.0  # a filter of one pixel: sorted pixels are compared, by hand
-    a, b = torch.tensor([[3.0, 1.0], [0.0, 9.0]]), torch.tensor([[2.0, 9.0], [9.0, 9.0]])
-    assert texture_distance(a[None, None], b[None, None], one) == 1.0  # every other pixel: 3 and 2
+    a, b = torch.tensor([[3.0, 1.0], [0.0, 9.0]]), torch.tensor([[8.0, 1.0], [3.0, 0.5]])
+    assert texture_distance(a[None, None], b[None, None], one) == (0.5 + 0 + 0 + 1) / 4  # 0 1 3 9 and 0.5 1 3 8
 
 
 def test_line_of_sight_wants_nothing_before_the_surface_and_something_behind():

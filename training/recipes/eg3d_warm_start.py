@@ -49,7 +49,7 @@ from ..losses.reconstruction import (
 from ..recipe import Optimiser, ParameterGroup, Phase, Sample, Step
 from .eg3d_config import new_generator
 
-_TEXTURE_FILTERS, _TEXTURE_PIXELS = 16, 5
+_TEXTURE_FILTERS, _TEXTURE_RAYS = 16, 5
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class LossConfig:
     """Of the picture; with a super-resolution half of it for the rays besides."""
     edges: float = 0.5
     texture: float = 0.0
-    """Of strands and pores, wherever they lie (`texture_distance`)."""
+    """Of locks and strands, wherever they lie (`texture_distance`)."""
     texture_from: float = 0.6
     """Share of the run after which texture counts: shapes come first."""
     alpha: float = 0.4
@@ -231,7 +231,7 @@ class WarmStart:
         truth, weight = batch.picture.to(self.device), batch.weight.to(self.device)
         rays = torch.cat([seen.colour, seen.opacity[..., None]], dim=-1)
         picture = rays.unflatten(1, (-1, side, side)).flatten(0, 1).movedim(-1, 1)
-        losses = {}
+        losses = self._texture_losses(picture[:, :3], batch, step)
         if module.superresolution is not None:
             colour, alpha = batch.colour.to(self.device), batch.alpha.to(self.device)
             apart = weights.colour * l1(seen.colour[..., :3], colour) + weights.alpha * l1(seen.opacity, alpha)
@@ -239,14 +239,20 @@ class WarmStart:
             with torch.autocast(self.device.type, torch.bfloat16):
                 image, opacity = module.superresolution(2 * picture[:, :-1] - 1, picture[:, -1:])
             picture = torch.cat([(image.float() + 1) / 2, opacity.float()], dim=1)
-        if weights.texture and step.progress >= weights.texture_from:
-            filters = texture_filters(_TEXTURE_FILTERS, 3, _TEXTURE_PIXELS, step.draws.generator).to(self.device)
-            losses["texture"] = weights.texture * texture_distance(picture[:, :3], truth[:, :3], filters)
         return losses | {
             "colour": weights.colour * l1(picture[:, :3], truth[:, :3], weight),
             "edges": weights.edges * edge_l1(picture[:, :3], truth[:, :3], weight),
             "alpha": weights.alpha * l1(picture[:, 3], truth[:, 3]),
         }
+
+    def _texture_losses(self, picture: Tensor, batch: RayBatch, step: Step) -> dict[str, Tensor]:
+        """Compare what rays see wherever it lies; after a super-resolution a regular grid would do as well as hair."""
+        weights, side = self.config.loss, self.config.patches.side
+        if not weights.texture or step.progress < weights.texture_from:
+            return {}
+        truth = batch.colour.unflatten(1, (-1, side, side)).flatten(0, 1).movedim(-1, 1).to(self.device)
+        filters = texture_filters(_TEXTURE_FILTERS, 3, _TEXTURE_RAYS, step.draws.generator).to(self.device)
+        return {"texture": weights.texture * texture_distance(picture, truth, filters)}
 
     def _material_losses(self, seen: Composite, batch: RayBatch) -> dict[str, Tensor]:
         """Compare what rays are made of.
