@@ -23,6 +23,7 @@ def rename(key, resolution):
     key = re.sub(r"^head\.fc\.", "head.hidden.", key)
     key = re.sub(r"^head\.out\.", "head.output.", key)
     key = re.sub(r"^mapping\.", "mapping_network.", key)
+    key = re.sub(r"^mapping2\.", "expression_network.", key)  # Next3D's
     key = re.sub(r"\.fc(\d+)\.", r".layers.\1.", key)
     key = key.replace(f"b{resolution}.fromrgb.", "from_rgb.")
     return re.sub(r"^b(\d+)\.", r"blocks.\1.", key)
