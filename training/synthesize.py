@@ -53,8 +53,9 @@ class Portraits:
     variety: Literal["studio", "wide"] = "studio"
     """studio: the code of a person says everything, light is the same for all, nothing is behind. wide: hair style,
     glasses, garment, light and background are drawn as well."""
-    expressions: Literal["neutral", "natural"] | None = None
-    """Resting faces, or expressions with gaze, neck and shoulders. As it suits the variety, if left out."""
+    expressions: Literal["neutral", "natural", "lively"] | None = None
+    """Resting faces, or expressions with gaze, neck and shoulders; lively: open mouths, shut eyes and every action much
+    more often than in life, to train portraits that move (stills only). As it suits the variety, if left out."""
     framing: Literal["head", "bust"] = "head"
     """EG3D's crop of FFHQ, or head and shoulders."""
     instants: int = 1
@@ -186,6 +187,8 @@ def _check(options: Portraits) -> None:
         raise UsageError(
             f"{options.close_ups} close-ups leave no ordinary view of {options.views}.", "Lower --close-ups."
         )
+    if options.expressions == "lively" and options.seconds:
+        raise UsageError("Lively expressions are for stills.", "Leave out --seconds, or use --expressions natural.")
     for name, high in (("max_yaw", 180), ("max_pitch", 80), ("frontal_share", 1)):
         if not 0 <= getattr(options, name) <= high:
             raise UsageError(

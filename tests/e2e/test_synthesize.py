@@ -26,6 +26,7 @@ TINY = ("--size=32", "--views=2", "--workers=2", "--seed=4", "--samples=1")
         (["--seed", "-1"], "--seed must be at least 0"),
         (["--max-yaw", "200"], "--max-yaw must lie between 0 and 180"),
         (["--seconds", "-1"], "--seconds must be at least 0"),
+        (["--expressions", "lively", "--seconds", "1"], "Lively expressions are for stills."),
     ],
 )
 def test_nonsense_is_refused_in_a_sentence(tmp_path, capsys, arguments, sentence):

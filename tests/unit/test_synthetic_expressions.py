@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 from neural_core.human.anny import load_anny_head
 from neural_core.human.arkit import ACTIONS, mirrored
 from neural_core.records import JOINTS
-from training.synthetic.expressions import gaze_actions, possible, sample_expression
+from training.synthetic.expressions import gaze_actions, possible, sample_expression, sample_lively
 
 INDEX = {name: number for number, name in enumerate(ACTIONS)}
 
@@ -128,3 +128,26 @@ def test_shoulders_and_necks_stay_where_they_can_go():
     assert np.corrcoef(*lifts)[0, 1] > 0.5
     for name in ("root", "jaw", "left_eye", "right_eye"):  # actions do what these joints could
         assert (joints[:, JOINTS.index(name)] == 0).all()
+
+
+def test_in_lively_faces_nothing_is_rare_and_little_goes_together(sampled):
+    poses = [sample_lively(np.random.default_rng(seed)) for seed in range(1500)]
+    faces = np.stack([pose.actions for pose in poses])
+    np.testing.assert_allclose([possible(face) for face in faces[:200]], faces[:200], atol=1e-12)
+    jaw, shut = faces[:, INDEX["jawOpen"]], faces[:, INDEX["eyeBlinkLeft"]]
+    for values in (jaw, shut):  # in natural ones 14 % and 12 %
+        assert 0.35 < (values > 0.3).mean() < 0.6
+        assert 0.15 < (values > 0.6).mean() < 0.35
+    for name in ACTIONS:
+        seldom = ("mouthClose",)  # it needs an open jaw that the lips close over
+        assert (faces[:, INDEX[name]] > 0.3).mean() > (0.02 if name in seldom else 0.05), name
+        assert faces[:, INDEX[name]].max() > 0.6, name
+    winks = np.abs(faces[:, INDEX["eyeBlinkLeft"]] - faces[:, INDEX["eyeBlinkRight"]]) > 0.3
+    assert 0.05 < winks.mean() < 0.25
+
+    def together(actions: np.ndarray) -> float:
+        return float(np.corrcoef(actions[:, INDEX["mouthSmileLeft"]], actions[:, INDEX["cheekSquintLeft"]])[0, 1])
+
+    assert together(faces) < together(sampled) - 0.2
+    turned = np.degrees([pose.joints[JOINTS.index("neck")] + pose.joints[JOINTS.index("head")] for pose in poses])
+    assert turned[:, 1].std() == pytest.approx(5.5, abs=1)

@@ -2,6 +2,7 @@
 """Who is photographed, doing what: a pure function of seed and index."""
 
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -125,6 +126,17 @@ def test_few_people_have_their_eyes_at_the_stop():
     plan = Plan(expressions="natural", views=1)
     faces = np.stack([sample_person(6, index, plan).takes[0].pose.actions for index in range(200)])
     assert (faces[:, looks] > 0.995).any(1).mean() < 0.1
+
+
+def test_lively_people_open_their_mouths_more_often_than_natural_ones():
+    jaw = list(ACTIONS).index("jawOpen")
+
+    def open_mouths(expressions: Literal["natural", "lively"]) -> float:
+        plan = Plan(expressions=expressions, instants=2, views=1)
+        takes = [take for index in range(60) for take in sample_person(6, index, plan).takes]
+        return float(np.mean([take.pose.actions[jaw] > 0.3 for take in takes]))
+
+    assert open_mouths("lively") > 2 * open_mouths("natural")
 
 
 def test_a_clip_has_times_and_one_background():

@@ -4,6 +4,9 @@
 An expression is one of ``EXPRESSIONS`` (now and then the brows of one with the mouth of another), at some strength,
 never quite symmetric. ``possible`` then takes out what no face can do at once. The eyeLook actions of the face model
 move the lids with the eyes, so that gaze needs nothing else.
+
+``sample_expression`` draws what photos show, where mouths are mostly shut and eyes open; ``sample_lively`` draws what a
+network that animates faces has to see, where nothing is rare.
 """
 
 from __future__ import annotations
@@ -77,6 +80,10 @@ SPEECH: dict[str, dict[str, Range]] = {
 
 _NEUTRAL_SHARE, _SPEECH_SHARE, _MIXED_SHARE = 0.15, 0.25, 0.2
 _CLOSED_SHARE, _WINK_SHARE, _SHRUG_SHARE = 0.05, 0.03, 0.06
+# Of lively faces: how often one begins at rest, an added action has one side, the jaw falls, the lids are anywhere, and
+# one lid alone is.
+_LIVELY_REST, _LIVELY_ONE_SIDED, _LIVELY_JAW, _LIVELY_LIDS, _LIVELY_WINK = 0.3, 0.2, 0.55, 0.4, 0.12
+_LIVELY_TURN = 0.5  # of a natural turn of the neck: the face is what they are for
 
 # How far the eyeLook actions turn the eyes of the face model at their value 1, radians.
 EYE_SIDEWAYS, EYE_UP, EYE_DOWN = np.radians([13.5, 9.0, 10.2])
@@ -106,6 +113,17 @@ _RIVALS = (
 def side_of(action: str) -> str:
     """Left, Right, or nothing."""
     return next((side for side in ("Left", "Right") if action.endswith(side)), "")
+
+
+_APART = ("jawLeft", "jawRight", "mouthLeft", "mouthRight")  # directions of one part, not sides of the face
+_FREE = tuple(
+    dict.fromkeys(
+        name if name in _APART else name.removesuffix(side_of(name))
+        for name in ACTIONS
+        if not name.startswith(("eyeLook", "eyeBlink"))
+    )
+)
+"""What ``sample_lively`` adds, besides lids and gaze: names without a side."""
 
 
 def sides(name: str) -> tuple[str, ...]:
@@ -249,6 +267,33 @@ def sample_expression(rng: np.random.Generator, towards: tuple[float, float] | N
     for name, value in (lids | gaze_actions(*(towards or gaze))).items():
         face[_INDEX[name]] = max(face[_INDEX[name]], value)
     return Pose(possible(face), joints)
+
+
+def sample_lively(rng: np.random.Generator) -> Pose:
+    """A person at a moment that teaches: any part of the face may be anywhere, and hardly two go together.
+
+    Natural faces open their mouths in one picture of seven and shut their eyes in one of fifteen; and smiles bring
+    squints along, so that a network could not tell which of the two does what.
+    """
+    face = np.zeros(len(ACTIONS)) if rng.random() < _LIVELY_REST else sample_face(rng)
+    for name in rng.choice(_FREE, size=rng.integers(1, 5), replace=False).tolist():
+        added = _asymmetric(rng, {name: (0.2, 1.0)}, 1.0)
+        if len(sides(name)) == 2 and rng.random() < _LIVELY_ONE_SIDED:
+            added[_INDEX[str(rng.choice(sides(name)))]] = 0.0
+        face = np.maximum(face, added)
+    if rng.random() < _LIVELY_JAW:
+        face[_INDEX["jawOpen"]] = max(face[_INDEX["jawOpen"]], rng.uniform(0.1, 1.0))
+    lids = sample_lids(rng)
+    draw = rng.random()
+    if draw < _LIVELY_LIDS:
+        lids = dict.fromkeys(sides("eyeBlink"), rng.uniform(0.1, 1.0))
+    elif draw < _LIVELY_LIDS + _LIVELY_WINK:
+        lids = {str(rng.choice(sides("eyeBlink"))): rng.uniform(0.3, 1.0)}
+    sideways = EYE_SIDEWAYS - _VERGENCE
+    gaze = gaze_actions(rng.uniform(-sideways, sideways), rng.uniform(-EYE_DOWN, EYE_UP))
+    for name, value in (lids | gaze).items():
+        face[_INDEX[name]] = max(face[_INDEX[name]], value)
+    return Pose(possible(face), _LIVELY_TURN * sample_joints(rng))
 
 
 def _mood(rng: np.random.Generator) -> Mapping[str, Range]:

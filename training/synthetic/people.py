@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neural_core.human.appearance import CODE_SIZE
-from training.synthetic.expressions import can_look, sample_expression
+from training.synthetic.expressions import can_look, sample_expression, sample_lively
 from training.synthetic.figure import Attire, Pose
 from training.synthetic.lighting import STUDIO, Setting, sample_setting, turned
 from training.synthetic.motion import sample_motion
@@ -76,6 +76,8 @@ def _poses(rng: np.random.Generator, plan: Plan, first: View) -> list[Pose]:
     natural = plan.expressions == "natural"
     if plan.seconds:
         return sample_motion(rng, plan.seconds) if natural else [Pose()] * plan.instant_frames
+    if plan.expressions == "lively":
+        return [sample_lively(rng)]
     if not natural:
         return [Pose()]
     place = first.cam2world[:3, 3]

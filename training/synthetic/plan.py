@@ -20,8 +20,9 @@ class Plan:
     variety: Literal["studio", "wide"] = "studio"
     """studio: everything is a function of the code, the light is the same for everybody, nothing is behind the person.
     wide: attire, light and background are drawn as well."""
-    expressions: Literal["neutral", "natural"] = "neutral"
-    """neutral: the resting face, looking ahead. natural: expressions, gaze, neck and shoulders are drawn."""
+    expressions: Literal["neutral", "natural", "lively"] = "neutral"
+    """neutral: the resting face, looking ahead. natural: expressions, gaze, neck and shoulders are drawn. lively: any
+    part of the face may be anywhere (stills only)."""
     framing: Literal["head", "bust"] = "head"
     """head: EG3D's crop of FFHQ. bust: head and shoulders."""
     instants: int = 1
