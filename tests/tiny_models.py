@@ -7,17 +7,17 @@ from pathlib import Path
 import torch
 
 from neural_core import checkpoints
-from neural_core.systems.eg3d.config import (
+from neural_core.systems.eg3d.config import EG3DConfig
+from neural_core.systems.eg3d.system import build_generator
+from neural_core.systems.plane_config import (
     BackboneConfig,
     DecoderConfig,
-    EG3DConfig,
     HeadToModel,
     IdentityConfig,
     MappingConfig,
     RenderConfig,
     SuperResolutionConfig,
 )
-from neural_core.systems.eg3d.system import build_generator
 
 METADATA = {"licence": "CC0-1.0", "licence_url": "https://creativecommons.org/publicdomain/zero/1.0/", "use": "any"}
 
@@ -59,7 +59,7 @@ def _make_ball(features: torch.Tensor, decoder: torch.nn.Module) -> None:
     """
     u = torch.linspace(-0.5, 0.5, features.shape[-1])
     features[0, :, 0] = 4 * (0.07 - u[:, None] ** 2 - u**2)
-    decoder.input.weight[0] = torch.tensor([20.0, 0.0, 0.0, 0.0])
+    decoder.input.weight[0] = 20 * torch.eye(1, decoder.input.weight.shape[1])[0]
     decoder.middle.weight[0] = torch.eye(1, decoder.middle.weight.shape[1])[0]
     decoder.output.weight[0] = torch.tensor([4.0, 0.0, 0.0, 0.0])
     decoder.output.bias[0] = -1.0

@@ -14,16 +14,16 @@ from ..checkpoints import check_shapes
 from ..errors import ModelError
 from ..ops.upfirdn2d import BINOMIAL, make_filter
 from ..planes import PUBLISHED_AXES
-from ..systems.eg3d.config import (
+from ..systems.eg3d.config import EG3DConfig
+from ..systems.eg3d.generator import EG3DGenerator
+from ..systems.plane_config import (
     BackboneConfig,
     DecoderConfig,
-    EG3DConfig,
     HeadToModel,
     MappingConfig,
     RenderConfig,
     SuperResolutionConfig,
 )
-from ..systems.eg3d.generator import EG3DGenerator
 from .snapshots import Record
 
 CLASS_NAME = "TriPlaneGenerator"

@@ -9,8 +9,9 @@ import torch
 from neural_core.cameras import Camera
 from neural_core.convert.eg3d import read_config, rename, rename_all
 from neural_core.nn.superresolution import SuperResolution
-from neural_core.systems.eg3d.config import SUPERRESOLUTION, EG3DConfig
+from neural_core.systems.eg3d.config import EG3DConfig
 from neural_core.systems.eg3d.generator import EG3DGenerator
+from neural_core.systems.plane_config import SUPERRESOLUTION
 from tests.parity.published import Recorded, arrays, check, facts, load_state
 from tests.tolerances import EG3D_DEPTH_OUTLIER, EG3D_DEPTH_OUTLIER_SHARE, EG3D_PICTURE, EG3D_PLANES, EG3D_W
 

@@ -13,8 +13,9 @@ from torch.testing import assert_close
 from neural_core import checkpoints, systems
 from neural_core.cameras import orbit
 from neural_core.errors import ModelError, UsageError
-from neural_core.systems.eg3d.config import EG3DConfig, HeadToModel, IdentityConfig, SuperResolutionConfig
+from neural_core.systems.eg3d.config import EG3DConfig
 from neural_core.systems.eg3d.system import build_generator
+from neural_core.systems.plane_config import HeadToModel, IdentityConfig, SuperResolutionConfig
 from tests.tiny_models import METADATA, tiny_config
 from training.augment import AugmentConfig
 from training.blur import blurred

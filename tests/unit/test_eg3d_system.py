@@ -13,17 +13,17 @@ from neural_core.cameras import orbit
 from neural_core.errors import InputError, ModelError, UsageError
 from neural_core.rendering.compositing import activate_density
 from neural_core.systems.common import Field, System
-from neural_core.systems.eg3d.config import (
+from neural_core.systems.eg3d.config import EG3DConfig
+from neural_core.systems.eg3d.generator import EG3DGenerator
+from neural_core.systems.eg3d.system import EG3D, build_generator
+from neural_core.systems.plane_config import (
     BackboneConfig,
     DecoderConfig,
-    EG3DConfig,
     HeadToModel,
     MappingConfig,
     RenderConfig,
     SuperResolutionConfig,
 )
-from neural_core.systems.eg3d.generator import EG3DGenerator
-from neural_core.systems.eg3d.system import EG3D, build_generator
 from tests.tiny_models import tiny_config
 
 PLAIN = EG3DConfig(
@@ -265,7 +265,7 @@ def test_an_identity_model_with_superresolution_knows_the_coverage_of_its_pictur
     tiny = tiny_config()
     config = dataclasses.replace(
         tiny,
-        decoder=dataclasses.replace(tiny.decoder, features=7),
+        decoder=dataclasses.replace(tiny.decoder, features=9),
         superresolution=SuperResolutionConfig(kind="subpixel", channels=(6, 4)),
         identity=dataclasses.replace(tiny.identity, traits=True, trait_resolution=4, style_resolution=8),
     )

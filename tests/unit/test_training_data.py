@@ -11,7 +11,8 @@ import torch
 from neural_core import media
 from neural_core.errors import InputError, UsageError
 from neural_core.records import Record
-from neural_core.systems.eg3d.config import EG3DConfig, IdentityConfig, SuperResolutionConfig
+from neural_core.systems.eg3d.config import EG3DConfig
+from neural_core.systems.plane_config import IdentityConfig, SuperResolutionConfig
 from tests.spheres import colour_of, write_spheres
 from training.data.portraits import load_portraits
 from training.data.ray_batches import PatchChoice, draw_rays

@@ -14,10 +14,11 @@ import torch.distributed as dist
 from neural_core.checkpoints import Checkpoint
 from neural_core.errors import ModelError, UsageError
 from neural_core.systems import read_config
-from neural_core.systems.eg3d.config import SUPERRESOLUTION, EG3DConfig
+from neural_core.systems.eg3d.config import EG3DConfig
 from neural_core.systems.eg3d.generator import EG3DGenerator
 from neural_core.systems.eg3d.identity_generator import IdentityGenerator
 from neural_core.systems.eg3d.system import build_generator
+from neural_core.systems.plane_config import SUPERRESOLUTION
 
 from ..augment import AugmentConfig
 from ..config import RunConfig, above_zero, not_negative

@@ -20,7 +20,8 @@ from ...rendering.rays import camera_rays, pixel_centres
 from ...rendering.sampling import HALF, Sampling
 from ...rendering.volume import FieldFunction, Progress, VolumeRenderer
 from ..common import Rendering
-from .config import SUPERRESOLUTION, EG3DConfig
+from ..plane_config import SUPERRESOLUTION
+from .config import EG3DConfig
 
 
 @dataclass(frozen=True)

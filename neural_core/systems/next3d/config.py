@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that Next3D's weights depend on besides their values. It travels in the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...cameras import Camera
+from ...nn.stylegan2 import channels_at
+from ...planes import CORRECTED_AXES
+from ..plane_config import (
+    BackboneConfig,
+    DecoderConfig,
+    HeadToModel,
+    IdentityConfig,
+    MappingConfig,
+    RenderConfig,
+    SuperResolutionConfig,
+    check_planes,
+    frontal_camera,
+    picture_size,
+)
+
+# The defaults below are those of the published FFHQ 512 weights unless the docstring says otherwise.
+
+DynamicPlanes = Literal["front_only", "repo", "correct"]
+"""What is drawn of the mesh. "front_only": the front view, as the published weights want it. "repo": three views as the
+published code has them, which puts the side view into the plane read from above and the view from above into the one
+read from the side, takes the coverage of the side from one profile alone, and adds both profiles unmirrored. "correct":
+every view where it is read, with its own coverage."""
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """How the face mesh is drawn into planes."""
+
+    scale: float = 5.0
+    """Half widths of a plane that a unit of the vertices is (a metre, for the published weights)."""
+    shift: tuple[float, float, float] = (0.0, -0.01, -0.01)
+    """Added to the vertices before they are scaled."""
+    resolution: int = 256
+    """Width and height of the drawings in pixels, the same as the static planes'."""
+    face: str = "flame"
+    """Name of the face model whose vertices these are."""
+    mask_eyes: bool = True
+    """Whether the weights bring a mask over the texture that says where the drawing counts; FLAME's leaves out the eyes
+    and what is not face."""
+    fill_mouth: bool = True
+    """Whether holes that the drawing encloses count as covered, so that the open mouth is the mouth module's."""
+    mouth_crop: float = 1.2
+    """Side of the square around the mouth, as a factor of the lips' larger extent."""
+
+
+@dataclass(frozen=True)
+class StyleUNetConfig:
+    """A StyleGAN synthesis that sees a picture (`nn/style_unet.py`)."""
+
+    input_resolution: int = 64
+    """Width and height of the picture it sees."""
+    smallest: int = 4
+    """Width and height of the picture's smallest code, from which the synthesis begins."""
+    resolution: int = 256
+    """Width and height of the picture it makes."""
+    channel_base: int = 32768
+    """Feature channels times resolution, before the maximum is applied."""
+    channel_max: int = 512
+    """Most feature channels of a resolution."""
+    clamp: float | None = None
+    """Limit of the absolute value of every layer's output; None for no limit."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        sizes = (self.smallest, self.input_resolution, self.resolution)
+        if any(size < 4 or size & (size - 1) for size in sizes):
+            raise ValueError(f"a style U-Net's resolutions are powers of two from 4 on, not {sizes}")
+        if not self.smallest < self.input_resolution <= self.resolution:
+            raise ValueError("a style U-Net needs smallest < input_resolution <= resolution")
+
+    @property
+    def channels(self) -> dict[int, int]:
+        """Return the feature channels at 4, 8, ... `resolution` pixels."""
+        sizes = [4 << i for i in range(self.resolution.bit_length() - 2)]
+        return {size: channels_at(size, self.channel_base, self.channel_max) for size in sizes}
+
+
+@dataclass(frozen=True)
+class Next3DConfig:
+    """A Next3D generator."""
+
+    z_dim: int = 512
+    """Numbers in z."""
+    w_dim: int = 512
+    """Numbers in w."""
+    plane_axes: tuple[str, ...] = CORRECTED_AXES
+    """For each plane the letters of its columns' and rows' coordinates."""
+    mapping: MappingConfig = field(default_factory=MappingConfig)
+    """The mapping network; it serves static planes and texture."""
+    static: BackboneConfig = field(default_factory=BackboneConfig)
+    """The synthesis network of the static planes."""
+    texture: BackboneConfig = field(default_factory=BackboneConfig)
+    """The synthesis network of the mesh's texture, whose channels are the planes'."""
+    mouth: StyleUNetConfig | None = field(default_factory=StyleUNetConfig)
+    """The mouth module; None for none."""
+    blending: StyleUNetConfig | None = field(default_factory=lambda: StyleUNetConfig(input_resolution=256, smallest=32))
+    """What goes over the whole front view after the mouth was put in; None for nothing."""
+    dynamic_planes: DynamicPlanes = "front_only"
+    """What is drawn of the mesh."""
+    static_planes: bool = True
+    """Whether there are static planes where the mesh is not; without, features are 0 there (table 2 of the paper)."""
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    """How the mesh is drawn."""
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    """The decoder."""
+    render: RenderConfig = field(default_factory=RenderConfig)
+    """Volume rendering."""
+    superresolution: SuperResolutionConfig = field(default_factory=SuperResolutionConfig)
+    """Super-resolution."""
+    camera_radius: float = 2.7
+    """Distance of the training cameras from the origin, model units."""
+    camera_pivot: tuple[float, float, float] = (0.0, 0.0, 0.2)
+    """What the training cameras look at on average, model units."""
+    camera_focal: float = 4.2647
+    """Focal length of the training cameras, image widths (FFHQ labels)."""
+    head_to_model: HeadToModel = field(default_factory=lambda: HeadToModel(scale=2.5))
+    """Where head space lies in model space."""
+    identity: IdentityConfig | None = None
+    """Set for our own weights, whose code begins with the face model's coefficients; None for published ones."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        check_planes(self.static.resolution, self.plane_axes)
+        check_planes(self.texture.resolution, self.plane_axes)
+        if {frozenset(pair) for pair in self.plane_axes} != {frozenset(pair) for pair in CORRECTED_AXES}:
+            raise ValueError("Next3D has one plane for each pair of axes")
+        if self.plane_axes[0] != "xy":
+            raise ValueError('the first plane is the front view, "xy"')
+        if self.texture.plane_channels != self.static.plane_channels:
+            raise ValueError("the texture needs as many channels as a plane")
+        for unet in (self.mouth, self.blending):
+            if unet is not None and unet.resolution != self.mesh.resolution:
+                raise ValueError("mouth and blending make pictures of the drawings' resolution, mesh.resolution")
+        if self.blending is not None and self.blending.input_resolution != self.mesh.resolution:
+            raise ValueError("blending sees the whole front view: its input_resolution is mesh.resolution")
+        if self.superresolution.kind != "none" and self.decoder.features < 3:
+            raise ValueError("super-resolution needs at least the three features of RGB")
+
+    @property
+    def image_size(self) -> int:
+        """Return the width and height of the finished picture."""
+        return picture_size(self.superresolution, self.render.neural_resolution)
+
+    def frontal_camera(self) -> Camera:
+        """Return the camera in front of the face, in model space, that the published scripts condition on."""
+        return frontal_camera(self.camera_radius, self.camera_pivot, self.camera_focal)
