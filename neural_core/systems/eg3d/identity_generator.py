@@ -7,6 +7,7 @@ that differ. The planes hold the mean head, to which every person's sample point
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -63,7 +64,7 @@ class IdentityGenerator(nn.Module):
             raise ValueError(f"traits are read from a code of {CODE_SIZE} numbers, not of {config.z_dim}")
         self.traits = Traits(face) if identity.traits else None
         styles = LENGTHS * WAVES
-        told = len(TRAITS) + styles if identity.traits else config.z_dim
+        told = self.told_dims = len(TRAITS) + styles if identity.traits else config.z_dim
         self.mapping = MappingNetwork(
             told, 0, config.w_dim, layers=config.mapping.layers, normalise_z=False, lr_multiplier=1.0,
             track_mean=False,
@@ -92,15 +93,43 @@ class IdentityGenerator(nn.Module):
             box=render.box, ray_start=render.ray_start, ray_end=render.ray_end, coarse=render.coarse, fine=render.fine
         )
 
-    def person(self, z: Float[Tensor, "b z"], shape: Float[Tensor, "b k"] | None = None) -> Person:
-        """Return the people of some codes; `shape` replaces the code's own coefficients in the warp."""
+    @property
+    def offsets(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of what can be added for a person whom no code describes well.
+
+        That is: to what the networks are told, to the w of each layer, and to the colours of the materials.
+        """
+        shapes = {"told": (self.told_dims,), "w_plus": (self.synthesis.layers, self.config.w_dim)}
+        return shapes if self.traits is None else {**shapes, "palette": (len(MATERIALS), 3)}
+
+    def person(
+        self,
+        z: Float[Tensor, "b z"],
+        shape: Float[Tensor, "b k"] | None = None,
+        offsets: Mapping[str, Tensor] | None = None,
+    ) -> Person:
+        """Return the people of some codes.
+
+        Args:
+            z: the codes.
+            shape: replaces the code's own coefficients in the warp.
+            offsets: any of `offsets`, each for all people; they are found by inversion.
+        """
+        offsets = offsets or {}
         shape = z[:, : self.shape_dims] if shape is None else shape
         told, parts, colours = z, (), None
         if self.traits is not None:
             traits = self.traits(z)
             parts = (spread(traits), hair_styles(traits["hair_length"], traits["wave"]))
             told, colours = torch.cat(parts, dim=1), palette(traits)
+            if "palette" in offsets:
+                colours = (colours + offsets["palette"]).clamp(0, 1)
+        if "told" in offsets:
+            told = told + offsets["told"]
+            parts = told.split([part.shape[1] for part in parts], dim=1) if parts else ()
         w_plus = self.mapping(told)[:, None].expand(-1, self.synthesis.layers, -1)
+        if "w_plus" in offsets:
+            w_plus = w_plus + offsets["w_plus"]
         difference = self.synthesis(w_plus).float()
         for amounts, planes in zip(parts, self.trait_planes, strict=True):
             difference = planes(amounts, difference)

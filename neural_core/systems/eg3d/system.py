@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...cameras import Camera
 from ...checkpoints import Checkpoint, fill
 from ...errors import InputError, UsageError
+from ...fitting.tunable import with_tuned
 from ...rendering.compositing import activate_density
+from ...rendering.sampling import HALF, Sampling
 from ...rendering.volume import FieldFunction
 from ..common import Portrait, Progress, Rendering, SystemInfo
 from .config import EG3DConfig
@@ -26,6 +29,9 @@ CONFIG = EG3DConfig
 
 _RAY_SAMPLES_A_CHUNK = 1 << 16
 """Field evaluations between two calls of `on_progress`: under 200 ms on two cores with the published decoder."""
+
+_OFFSET = "offset/"
+"""Begins the names of a portrait's tensors that are added to what its code makes (`IdentityGenerator.offsets`)."""
 
 Draw = Callable[[Camera, int, int, Progress | None], Rendering]
 """Camera in model space, size of the volume rendering, rays a chunk, progress -> rendering."""
@@ -118,22 +124,53 @@ class EG3D:
             UsageError: if there are controls: EG3D shows a still face.
             InputError: if the portrait has not the numbers that these weights need.
         """
-        if controls:
-            raise UsageError(f"EG3D shows a still face and takes no {', '.join(controls)}.")
+        _refuse_controls(controls)
+        generator = with_tuned(self.generator, portrait.tensors)
+        field, render = _of_latents(generator, self.latents(portrait))
+
+        def draw(camera: Camera, size: int, chunk: int, on_progress: Progress | None) -> Rendering:
+            return render(camera, size, chunk=chunk, on_progress=on_progress)
+
+        return EG3DField(self.config, field, draw)
+
+    def latents(self, portrait: Portrait) -> dict[str, Tensor]:
+        """Return what makes the portrait's person besides the weights: "w_plus", or "z" and every "offset/...".
+
+        Raises:
+            InputError: if the portrait has not the numbers that these weights need.
+        """
         generator = self.generator
-        if isinstance(generator, IdentityGenerator):
-            someone = generator.person(self._latent(portrait, "z", (1, self.config.z_dim)))
+        if not isinstance(generator, IdentityGenerator):
+            return {"w_plus": self._latent(portrait, "w_plus", (1, generator.backbone.layers, self.config.w_dim))}
+        found = {"z": self._latent(portrait, "z", (1, self.config.z_dim))}
+        for name, shape in generator.offsets.items():
+            key = _OFFSET + name
+            known = key in portrait.tensors
+            found[key] = self._latent(portrait, key, (1, *shape)) if known else torch.zeros(1, *shape).to(self.device)
+        return found
 
-            def draw(camera: Camera, size: int, chunk: int, on_progress: Progress | None) -> Rendering:
-                return generator.render(someone, camera, size, chunk=chunk, on_progress=on_progress)
+    def portrait_of_latents(self, latents: Mapping[str, Tensor]) -> Portrait:
+        """Return the portrait of one person's latents; offsets of nothing but zeros are left out."""
+        kept = {
+            name: value.detach().clone() for name, value in latents.items() if name in ("z", "w_plus") or value.any()
+        }
+        generator = self.generator
+        shape = kept["z"][0, : generator.shape_dims].clone() if isinstance(generator, IdentityGenerator) else None
+        return Portrait("eg3d", self.checkpoint_hash, kept, shape, {"system": "eg3d"})
 
-            return EG3DField(self.config, generator.field(someone), draw)
-        person = generator.person(self._latent(portrait, "w_plus", (1, generator.backbone.layers, self.config.w_dim)))
-
-        def draw_person(camera: Camera, size: int, chunk: int, on_progress: Progress | None) -> Rendering:
-            return generator.render(person, camera, size, chunk=chunk, on_progress=on_progress)
-
-        return EG3DField(self.config, generator.field(person), draw_person)
+    def see(
+        self,
+        generator: nn.Module,
+        latents: Mapping[str, Tensor],
+        camera: Camera,
+        controls: Mapping[str, Tensor] | None = None,
+        sampling: Sampling = HALF,
+    ) -> Rendering:
+        """Return people as cameras of head space see them, differentiable (see `fitting.tunable.Tunable`)."""
+        _refuse_controls(controls)
+        space = self.config.head_to_model
+        _, render = _of_latents(generator, latents)
+        return render(camera.scaled(space.scale, space.translation), sampling=sampling)
 
     def _latent(self, portrait: Portrait, name: str, shape: tuple[int, ...]) -> Tensor:
         tensor = portrait.tensors.get(name)
@@ -154,6 +191,22 @@ class EG3D:
         space = self.config.head_to_model
         x, y, z = space.translation
         return camera.scaled(1 / space.scale, (-x / space.scale, -y / space.scale, -z / space.scale))
+
+
+def _refuse_controls(controls: Mapping[str, Tensor] | None) -> None:
+    if controls:
+        raise UsageError(f"EG3D shows a still face and takes no {', '.join(controls)}.")
+
+
+def _of_latents(generator: nn.Module, latents: Mapping[str, Tensor]) -> tuple[FieldFunction, Callable[..., Rendering]]:
+    """Return the field of some latents' people, and their generator's `render` of them."""
+    if isinstance(generator, EG3DGenerator):
+        plain = generator.person(latents["w_plus"])
+        return generator.field(plain), partial(generator.render, plain)
+    assert isinstance(generator, IdentityGenerator)
+    offsets = {name.removeprefix(_OFFSET): value for name, value in latents.items() if name.startswith(_OFFSET)}
+    person = generator.person(latents["z"], offsets=offsets)
+    return generator.field(person), partial(generator.render, person)
 
 
 class EG3DField:
