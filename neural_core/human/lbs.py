@@ -103,10 +103,22 @@ def lbs(
     else:
         shaped_and_corrected = shaped
     world = joint_transforms(rotations, rest_joints, parents)
-    # eq. 4: subtract where the transform carries the rest position of the joint, so that rest pose means no motion.
+    transforms = rest_motions(world, rest_joints)
+    return Posed(skinned(shaped_and_corrected, weights, transforms), world[..., :3, 3], transforms)
+
+
+def rest_motions(world: Float[Tensor, "b j 4 4"], rest_joints: Float[Tensor, "b j 3"]) -> Float[Tensor, "b j 4 4"]:
+    """Rigid motion of each joint from rest pose (SMPL, eq. 4).
+
+    Where the transform carries the rest position of the joint is subtracted, so that rest pose means no motion.
+    """
     moved_origin = world[..., :3, 3] - torch.einsum("bjrc,bjc->bjr", world[..., :3, :3], rest_joints)
-    transforms = torch.cat([torch.cat([world[..., :3, :3], moved_origin[..., None]], -1), world[..., 3:, :]], -2)
-    # eq. 7: blend the transforms, then move the point.
-    blended = torch.einsum("vj,bjrc->bvrc", weights, transforms[..., :3, :])
-    vertices = torch.einsum("bvrc,bvc->bvr", blended[..., :3], shaped_and_corrected) + blended[..., 3]
-    return Posed(vertices, world[..., :3, 3], transforms)
+    return torch.cat([torch.cat([world[..., :3, :3], moved_origin[..., None]], -1), world[..., 3:, :]], -2)
+
+
+def skinned(
+    points: Float[Tensor, "b v 3"], weights: Float[Tensor, "v j"], motions: Float[Tensor, "b j 4 4"]
+) -> Float[Tensor, "b v 3"]:
+    """Points moved by the weighted mean of rigid motions (SMPL, eq. 7)."""
+    blended = torch.einsum("vj,bjrc->bvrc", weights, motions[..., :3, :])
+    return torch.einsum("bvrc,bvc->bvr", blended[..., :3], points) + blended[..., 3]
