@@ -75,7 +75,8 @@ class Create(Message):
     """Make a portrait from a seed, and keep it in the worker under the client's name `portrait`.
 
     `done` gives model, model_hash, system, licence, licence_url, use, seed, truncation, camera (25 numbers, head
-    space: where the creation picture is taken from), joint_names, action_names; and arrays shape f4[K],
+    space: where the creation picture is taken from), joint_names, action_names, animatable (whether Render and Mesh
+    take controls), controls (a list of {name, dimension, unit, minimum, maximum, meaning}); and arrays shape f4[K],
     portrait u1[n] (the bytes of a .portrait file), rig/vertices f4[V,3], rig/faces i4[F,3], rig/uv f4[U,2],
     rig/uv_faces i4[F,3], rig/weights f4[V,J], rig/joints f4[J,3], rig/parents i4[J], rig/actions f4[A,V,3].
     """
@@ -101,7 +102,7 @@ class Render(Message):
     """Draw a portrait. Answers one `image`, then `done` with size and seconds.
 
     `camera` is a camera label in head space. `size` is the side of the picture in pixels. `quality` is "draft"
-    (half the neural resolution) or "full".
+    (half the neural resolution) or "full". `controls` is what the face does, as in `controls.py`; {} is neutral.
     """
 
     type = "render"
@@ -109,30 +110,37 @@ class Render(Message):
     camera: tuple[float, ...]
     size: int
     quality: str = "full"
+    controls: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
 class Mesh(Message):
-    """Extract the surface. `detail` is the number of grid cells along a side of the box.
+    """Extract the surface. `detail` is the number of grid cells along a side of the box; `controls` as in Render.
 
     `done` gives arrays vertices f4[n,3] (head space, metres), faces i4[m,3], colours f4[n,3] (sRGB, 0..1),
-    bind_index i4[n,k] (vertices of the rig's mesh), bind_weight f4[n,k] (non-negative, rows sum to 1).
+    bind_index i4[n,k] (vertices of the rig's mesh), bind_weight f4[n,k] (non-negative, rows sum to 1), and
+    rest f4[n,3]: where the vertices are when the rig, which follows the same controls, is at rest.
     """
 
     type = "mesh"
     portrait: str
     detail: int
+    controls: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
 class Export(Message):
-    """Write a file on the worker's side. `kind` is glb, obj, ply or portrait. `done` gives path and bytes."""
+    """Write a file on the worker's side. `kind` is glb, obj, ply or portrait. `done` gives path and bytes.
+
+    A mesh shows the face that `controls` asks for, as in Render.
+    """
 
     type = "export"
     portrait: str
     path: str
     kind: str
     detail: int = 128
+    controls: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@
 A frame is a little-endian u32 (length of the header), a JSON header in UTF-8, and the bytes of the arrays that the
 header lists, one after another::
 
-    {"v": 1, "type": "render", "id": 3, ...fields..., "arrays": [{"name": "image", "dtype": "u1", "shape": [4, 4, 4]}]}
+    {"v": 2, "type": "render", "id": 3, ...fields..., "arrays": [{"name": "image", "dtype": "u1", "shape": [4, 4, 4]}]}
 
 Every answer carries the `id` of the request that it belongs to. A request is answered by any number of `progress`,
 `image` and `array`, then by exactly one `done` or `error`. Nothing in a message is ever executed.
@@ -75,7 +75,7 @@ __all__ = [
     "write",
 ]
 
-VERSION = 1
+VERSION = 2
 MAX_HEADER_BYTES = 1 << 20
 MAX_PAYLOAD_BYTES = 1 << 30
 MAX_ARRAYS = 64

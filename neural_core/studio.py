@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from . import checkpoints, devices, media, mesh, models, portraits, systems
+from . import checkpoints, controls, devices, media, mesh, models, portraits, systems
 from .cameras import Camera, orbit
 from .errors import ModelError, UsageError
 from .files import write_bytes
@@ -97,6 +97,16 @@ class Studio:
                 "Install the original model, or create the portrait again.",
             )
         return loaded, portrait
+
+    def pose(self, loaded: Loaded, portrait: Portrait, asked: controls.Plain | None = None) -> Field:
+        """Return a portrait at the instant that plain controls describe (see `controls`); neutral without any.
+
+        Raises:
+            UsageError: if the controls make no sense, or the model shows a still face and they ask for another.
+        """
+        info = loaded.system.info
+        who = f'Model "{loaded.model.name}" ({info.name})'
+        return loaded.system.pose(portrait, controls.tensors(asked or {}, info.controls, who, self.device))
 
     def draw(
         self, field: Field, camera: Camera, size: int, quality: str = "full", report: Report = silent

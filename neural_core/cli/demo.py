@@ -63,7 +63,7 @@ class Demo:
         maker = studio.Studio(self.common.device)
         loaded, portrait = maker.create(self.model, seed, self.truncation, console.report)
         provenance = studio.provenance(portrait)
-        field = loaded.system.pose(portrait)
+        field = maker.pose(loaded, portrait)
 
         path = self.out / "portrait.png"
         view = View(size=PICTURE_SIZE)

@@ -44,7 +44,7 @@ class Generate:
             if path.suffix.lower() == ".portrait":
                 studio.save(portrait, path)
             else:
-                field = views.pose(loaded, portrait, self.view)
+                field = views.pose(maker, loaded, portrait, self.view)
                 drawn = views.picture(maker, loaded, field, self.view, console.report)
                 media.write_png(path, drawn, studio.provenance(portrait))
             console.made(path, f"seed {seed} of {loaded.model.name}")

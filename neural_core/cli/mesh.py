@@ -10,7 +10,7 @@ import tyro
 
 from ..errors import UsageError
 from .console import Console
-from .options import Common, check_output, parse_seeds
+from .options import Common, check_output, parse_expression, parse_seeds
 from .render import read_portrait_file
 
 
@@ -30,6 +30,8 @@ class Mesh:
     """How far from the mean person."""
     detail: int = 128
     """Grid cells along a side of the model's box, 16 to 512."""
+    expression: str = ""
+    """What the face does, for models that can: jawOpen=0.5,mouthSmileLeft=1 (the 52 ARKit actions)."""
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def run(self, console: Console) -> None:
@@ -38,6 +40,7 @@ class Mesh:
         seeds = parse_seeds(self.seed)
         if len(seeds) != 1:
             raise UsageError("A mesh is made of one seed.", "Give a whole number like 7.")
+        expression = parse_expression(self.expression)
         data = read_portrait_file(self.file) if self.file else None
         console.report("Starting engine", 0, 1)
         from .. import mesh, studio
@@ -47,7 +50,7 @@ class Mesh:
             loaded, portrait = maker.open(data, self.file.name, console.report)
         else:
             loaded, portrait = maker.create(self.model, seeds[0], self.truncation, console.report)
-        surface = maker.surface(loaded.system.pose(portrait), self.detail, console.report)
+        surface = maker.surface(maker.pose(loaded, portrait, {"actions": expression}), self.detail, console.report)
         mesh.export(surface, self.out)
         console.facts.update(vertices=len(surface.vertices), faces=len(surface.faces))
         console.made(self.out, f"{len(surface.faces)} triangles, {len(surface.vertices)} coloured vertices")

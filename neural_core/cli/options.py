@@ -35,7 +35,7 @@ class View:
     size: int | None = None
     """Side of the picture in pixels (default: the model's own)."""
     expression: str = ""
-    """Controls of models that have them: jawOpen=0.5,mouthSmileLeft=1"""
+    """What the face does, for models that can: jawOpen=0.5,mouthSmileLeft=1 (the 52 ARKit actions)."""
     background: str = "transparent"
     """transparent, black, white, grey, or #rrggbb."""
 
@@ -63,7 +63,7 @@ def parse_background(text: str) -> tuple[int, int, int] | None:
 
 
 def parse_expression(text: str) -> dict[str, float]:
-    """Return the values of the 52 actions in "jawOpen=0.5,...". Raises UsageError for unknown names."""
+    """Return the values of the 52 actions in "jawOpen=0.5,...". Raises UsageError for unknown names and no numbers."""
     from ..human.arkit import ACTIONS
 
     values: dict[str, float] = {}
@@ -72,10 +72,9 @@ def parse_expression(text: str) -> dict[str, float]:
         if name not in ACTIONS:
             close = difflib.get_close_matches(name, ACTIONS, 1)
             raise UsageError(f'There is no action "{name}".', f'Did you mean "{close[0]}"?' if close else "")
-        try:
-            values[name] = float(number)
-        except ValueError as error:
-            raise UsageError(f'The value of {name}, "{number}", is no number.', "Write jawOpen=0.5.") from error
+        if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", number):
+            raise UsageError(f'The value of {name}, "{number}", is no number.', "Write jawOpen=0.5.")
+        values[name] = float(number)
     return values
 
 

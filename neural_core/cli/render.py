@@ -65,7 +65,7 @@ class Render:
             media.write_mp4(self.out, pictures, FPS, provenance)
             console.made(self.out, f"{self.frames} frames around {self.file.name}")
         else:
-            field = views.pose(loaded, portrait, self.view)
+            field = views.pose(maker, loaded, portrait, self.view)
             media.write_png(self.out, views.picture(maker, loaded, field, self.view, console.report), provenance)
             console.made(self.out, f"a picture of {self.file.name}")
 
@@ -78,7 +78,7 @@ def turntable(
 
     from . import views
 
-    field = views.pose(loaded, portrait, view)
+    field = views.pose(maker, loaded, portrait, view)
     background = FILM_BACKGROUND if view.background == "transparent" else view.background
     for frame in range(frames):
         console.report("Drawing the turntable", frame, frames)

@@ -15,19 +15,9 @@ from .options import View, parse_background, parse_expression
 PITCH_LIMIT = 85.0
 
 
-def pose(loaded: Loaded, portrait: Portrait, view: View) -> Field:
+def pose(studio: Studio, loaded: Loaded, portrait: Portrait, view: View) -> Field:
     """Return the portrait with the expression that the options ask for."""
-    if parse_expression(view.expression):
-        _refuse_expression(loaded)
-    return loaded.system.pose(portrait)
-
-
-def _refuse_expression(loaded: Loaded) -> None:
-    """No system that is registered takes expressions yet; say so by name."""
-    raise UsageError(
-        f'Model "{loaded.model.name}" ({loaded.system.info.name}) shows a still face and takes no expression.',
-        "Its rig in Blender does: use `neural-portrait demo`, or Create in the add-on.",
-    )
+    return studio.pose(loaded, portrait, {"actions": parse_expression(view.expression)})
 
 
 def picture_size(loaded: Loaded, view: View) -> int:

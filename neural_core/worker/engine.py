@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import __version__, devices, mesh, models, portraits, protocol, rigs, studio
+from .. import __version__, controls, devices, mesh, models, portraits, protocol, rigs, studio
 from ..cameras import Camera
 from ..errors import ProtocolError, UsageError
 from ..progress import Report
@@ -35,11 +36,13 @@ class Result:
     image: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Held:
-    """A portrait in memory, ready to be drawn."""
+    """A portrait in memory, ready to be drawn: with its model, and as it was asked for last."""
 
+    loaded: Loaded
     portrait: Portrait
+    asked: controls.Plain
     field: Field
 
 
@@ -96,13 +99,13 @@ class Engine:
     def _hold(self, name: str, loaded: Loaded, portrait: Portrait, report: Report) -> Result:
         """Keep a portrait under the client's name, and return everything that Blender needs to build its rig."""
         report("Preparing the portrait", 0, 2)
-        field = loaded.system.pose(portrait)
+        field = self._studio.pose(loaded, portrait)
         camera = loaded.system.creation_camera()
         portrait = rigs.with_shape(portrait, field, camera, report)
         report("Preparing the rig", 1, 2)
         face, arrays = rigs.face_model(), rigs.rig_arrays(portrait)
         arrays["portrait"] = np.frombuffer(portraits.to_bytes(portrait), np.uint8)
-        self._held[name] = Held(portrait, field)
+        self._held[name] = Held(loaded, portrait, {}, field)
         self._held.move_to_end(name)
         while len(self._held) > PORTRAITS_KEPT:
             self._held.popitem(last=False)
@@ -115,37 +118,48 @@ class Engine:
             "camera": camera.label()[0].tolist(),
             "joint_names": list(face.joint_names),
             "action_names": list(face.expression_names),
+            "animatable": bool(loaded.system.info.controls),
+            "controls": [dataclasses.asdict(control) for control in loaded.system.info.controls],
         }
         return Result(fields, arrays)
 
     def _render(self, request: protocol.Render, report: Report) -> Result:
         camera = Camera.from_label(torch.tensor([request.camera]))
-        field = self._find(request.portrait).field
+        field = self._posed(request.portrait, request.controls).field
         picture = self._studio.draw(field, camera, request.size, request.quality, report)
         return Result({"size": request.size}, image=picture)
 
     def _mesh(self, request: protocol.Mesh, report: Report) -> Result:
-        held = self._find(request.portrait)
+        held = self._posed(request.portrait, request.controls)
         surface = self._studio.surface(held.field, request.detail, report)
-        driver = rigs.driver_vertices(held.portrait)
-        index, weight = mesh.bind(surface.vertices, driver, rigs.outer_faces(), report)
+        rig = rigs.posed(held.portrait, request.controls)
+        index, weight = mesh.bind(surface.vertices, rig.vertices.astype(np.float32), rigs.outer_faces(), report)
         arrays = {"vertices": surface.vertices, "faces": surface.faces, "colours": surface.colours}
-        return Result({}, {**arrays, "bind_index": index, "bind_weight": weight})
+        rest = rig.at_rest(surface.vertices, index, weight)
+        return Result({}, {**arrays, "bind_index": index, "bind_weight": weight, "rest": rest})
 
     def _export(self, request: protocol.Export, report: Report) -> Result:
-        held = self._find(request.portrait)
         path = Path(request.path)
         if request.kind == "portrait":
-            studio.save(held.portrait, path)
+            studio.save(self._find(request.portrait).portrait, path)
         else:
             mesh.check_kind(request.kind)
-            mesh.export(self._studio.surface(held.field, request.detail, report), path, request.kind)
+            field = self._posed(request.portrait, request.controls).field
+            mesh.export(self._studio.surface(field, request.detail, report), path, request.kind)
         return Result({"path": str(path), "bytes": path.stat().st_size})
 
     def _free(self, request: protocol.Free, report: Report) -> Result:
         self._held.clear()
         self._studio.free()
         return Result({"memory_mb": devices.memory_mb(self._studio.device)})
+
+    def _posed(self, name: str, asked: controls.Plain) -> Held:
+        """Return a portrait as the controls ask for; one that stands so already keeps its field."""
+        held = self._find(name)
+        if held.asked != asked:
+            held.field = self._studio.pose(held.loaded, held.portrait, asked)
+            held.asked = asked
+        return held
 
     def _find(self, name: str) -> Held:
         if name not in self._held:

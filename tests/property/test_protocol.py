@@ -78,7 +78,7 @@ def test_any_bytes_are_messages_or_a_protocol_error(data):
 @patient
 @given(st.dictionaries(st.sampled_from(["v", "type", "id", "arrays", "fields", "size", "camera"]), json_values))
 def test_any_json_header_is_a_message_or_a_protocol_error(header):
-    text = json.dumps({"v": 1, "type": "done", "id": 1, **header}).encode()
+    text = json.dumps({"v": 2, "type": "done", "id": 1, **header}).encode()
     read_all(struct.pack("<I", len(text)) + text)
 
 

@@ -23,7 +23,7 @@ def frame(header: object, payload: bytes = b"") -> io.BytesIO:
 
 def test_a_frame_written_by_hand_is_read():
     header = {
-        "v": 1, "type": "done", "id": 7, "fields": {"seed": 3},
+        "v": 2, "type": "done", "id": 7, "fields": {"seed": 3},
         "arrays": [{"name": "a", "dtype": "i4", "shape": [2, 1]}, {"name": "b", "dtype": "u1", "shape": [3]}],
     }  # fmt: skip
     message = protocol.read(frame(header, struct.pack("<ii", 5, -6) + b"xyz"))
@@ -38,7 +38,7 @@ def test_an_encoded_message_has_the_documented_bytes():
     data = protocol.encode(protocol.Open(2, "p", {"file": protocol.RawArray("u1", (2,), b"\x01\xff")}))
     (length,) = struct.unpack("<I", data[:4])
     assert json.loads(data[4 : 4 + length]) == {
-        "v": 1, "type": "open", "id": 2, "portrait": "p", "arrays": [{"name": "file", "dtype": "u1", "shape": [2]}],
+        "v": 2, "type": "open", "id": 2, "portrait": "p", "arrays": [{"name": "file", "dtype": "u1", "shape": [2]}],
     }  # fmt: skip
     assert data[4 + length :] == b"\x01\xff"
 
@@ -51,17 +51,17 @@ def test_messages_follow_one_another_until_the_end():
 
 
 def test_defaults_may_be_left_out_of_a_frame():
-    header = {"v": 1, "type": "render", "id": 1, "portrait": "p", "camera": CAMERA, "size": 64}
+    header = {"v": 2, "type": "render", "id": 1, "portrait": "p", "camera": CAMERA, "size": 64}
     assert protocol.read(frame(header)) == protocol.Render(1, "p", CAMERA, 64, "full")
 
 
-RENDER = {"v": 1, "type": "render", "id": 1, "portrait": "p", "camera": list(CAMERA), "size": 64, "arrays": []}
+RENDER = {"v": 2, "type": "render", "id": 1, "portrait": "p", "camera": list(CAMERA), "size": 64, "arrays": []}
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"v": 2}, "version 2"),
+        ({"v": 1}, "version 1"),
         ({"v": True}, "version True"),
         ({"type": "reboot"}, "no message of type"),
         ({"id": "1"}, "integer"),
@@ -101,18 +101,18 @@ def test_a_missing_field_is_refused(missing):
 )
 def test_a_wrong_array_entry_is_refused_before_its_bytes_are_read(entry, says):
     with pytest.raises(ProtocolError, match=says):
-        protocol.read(frame({"v": 1, "type": "done", "id": 1, "arrays": [entry]}))
+        protocol.read(frame({"v": 2, "type": "done", "id": 1, "arrays": [entry]}))
 
 
 def test_two_arrays_of_one_name_are_refused():
     entry = {"name": "x", "dtype": "u1", "shape": [1]}
     with pytest.raises(ProtocolError, match="twice"):
-        protocol.read(frame({"v": 1, "type": "done", "id": 1, "arrays": [entry, entry]}, b"ab"))
+        protocol.read(frame({"v": 2, "type": "done", "id": 1, "arrays": [entry, entry]}, b"ab"))
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_a_number_that_is_not_finite_is_refused(number):
-    text = f'{{"v": 1, "type": "done", "id": 1, "fields": {{"x": {number}}}}}'.encode()
+    text = f'{{"v": 2, "type": "done", "id": 1, "fields": {{"x": {number}}}}}'.encode()
     with pytest.raises(ProtocolError, match="finite"):
         protocol.read(io.BytesIO(struct.pack("<I", len(text)) + text))
 
