@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from neural_core.cameras import Camera, orbit
-from neural_core.records import Record
+from neural_core.records import BACKGROUND, SKIN, Record
 from neural_core.rendering.rays import camera_rays, pixel_centres
 
 RADIUS = 0.2
@@ -55,6 +55,7 @@ def write_spheres(folder: Path, people: int, views: int, size: int, z_dim: int) 
             cameras=camera.label().numpy(),
             depth=depth.astype(np.float16),
             alpha=rgba[..., 3],
+            regions=np.where(depth > 0, SKIN, BACKGROUND).astype(np.uint8),
             z=code,
         )
         record.save(folder / "records" / f"{person:06d}.npz")

@@ -93,6 +93,33 @@ def test_eyes_and_mouth_count_more_and_are_chosen_more_often(folder):
     assert 0.4 < near.float().mean() < 0.75  # half were sent there, 11 % of the rest would be there anyway
 
 
+def test_rays_know_what_the_face_does_in_their_picture(folder):
+    data = load_portraits(folder)
+    number = torch.arange(4 * 3).reshape(4, 3)
+    actions = torch.zeros(4, 3, 52).index_fill(2, torch.tensor([5]), 1.0) * number[..., None]
+    joints = torch.zeros(4, 3, 10, 3) + number[..., None, None] / 100
+    data = dataclasses.replace(data, actions=actions, joints=joints)
+    batch = draw_rays(data, torch.tensor([2, 0]), PatchChoice(2, 1, 4), 1, torch.Generator().manual_seed(4))
+    for k, person in enumerate([2, 2, 0, 0]):
+        view = (data.cameras[person] == batch.cameras[k]).all(-1).nonzero().item()
+        assert batch.actions[k, 5] == number[person, view]
+        assert (batch.joints[k] == number[person, view] / 100).all()
+
+
+def test_a_shut_eye_is_still_found(tmp_path):
+    """The iris is behind the lids; of the other eye and the mouth nothing is seen but the lower lip."""
+    write_spheres(tmp_path, people=1, views=2, size=16, z_dim=4)
+    file = tmp_path / "records" / "000000.npz"
+    points = np.random.default_rng(0).random((2, 478, 2)).astype(np.float32)
+    visible = np.zeros((2, 478), bool)
+    visible[0, [159, 14]] = True
+    dataclasses.replace(Record.load(file), points_478=points, visible=visible).save(file)
+    features = load_portraits(tmp_path).features[0]
+    np.testing.assert_array_equal(features[..., 2], [[1, 0, 1], [0, 0, 0]])
+    np.testing.assert_array_equal(features[:, :2, :2], points[:, [468, 473]])
+    np.testing.assert_allclose(features[:, 2, :2], (points[:, 13] + points[:, 14]) / 2, rtol=1e-6)
+
+
 def test_same_generator_same_rays(folder):
     data = load_portraits(folder)
     people, choice = torch.tensor([0, 2]), PatchChoice(2, 4, 4)
@@ -137,8 +164,9 @@ def test_a_captured_person_is_left_out(tmp_path):
 def test_only_people_of_whom_the_code_says_everything(tmp_path):
     """One moves the jaw, one turns the neck, one stands in drawn light; the fourth rests in the studio."""
     write_spheres(tmp_path, people=4, views=2, size=16, z_dim=4)
-    moved = np.array([0.0, 0.3], np.float32)
-    changes: list[dict[str, Any]] = [{"actions": moved}, {"joints": moved}, {"source": {"variety": "wide"}}]
+    actions, joints = np.zeros((2, 52), np.float32), np.zeros((2, 10, 3), np.float32)
+    actions[1, 7], joints[0, 1, 2] = 0.3, 0.2
+    changes: list[dict[str, Any]] = [{"actions": actions}, {"joints": joints}, {"source": {"variety": "wide"}}]
     for index, change in enumerate(changes):
         file = tmp_path / "records" / f"{index:06d}.npz"
         dataclasses.replace(Record.load(file), **change).save(file)
@@ -147,6 +175,12 @@ def test_only_people_of_whom_the_code_says_everything(tmp_path):
     assert data.people == 1
     assert [reason.split(":")[0] for reason in data.skipped] == ["000000.npz", "000001.npz", "000002.npz"]
     assert "not a resting face" in data.skipped[0]
+    told = load_portraits(tmp_path, told_by_code=True, moving=True)
+    assert [reason.split(":")[0] for reason in told.skipped] == ["000002.npz"]
+    np.testing.assert_array_equal(told.actions[0], actions)
+    np.testing.assert_array_equal(told.joints[1], joints)
+    assert not told.actions[1:].any()  # the second's record says nothing of actions, the third's nothing of joints
+    assert not told.joints[[0, 2]].any()
     (tmp_path / "records" / "000002.npz").unlink()
     (tmp_path / "records" / "000003.npz").unlink()
     with pytest.raises(InputError, match=r"2 were left out, the first being 000000\.npz: not a resting face"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""People with codes, as `training.synthesize portraits` renders them, in memory: pictures, cameras, depth and codes."""
+"""People with codes, as `training.synthesize portraits` renders them, in memory: pictures, cameras, depth, actions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from neural_core.errors import InputError
-from neural_core.records import Record
+from neural_core.human.arkit import ACTIONS
+from neural_core.records import JOINTS, Record
 
 from .folders import record_files
 from .pictures import read_picture
@@ -20,8 +21,10 @@ from .sources import FolderSource
 
 _READ = ("z", "cameras", "actions", "joints", "depth", "alpha", "regions", "points_478", "visible")
 """What is unpacked of a record."""
-_FEATURES = (468, 473, 13)
-"""MediaPipe's landmarks in the middle of both irises and of the upper lip's inner edge."""
+_FEATURES = (((468,), (468, 159, 145)), ((473,), (473, 386, 374)), ((13, 14), (13, 14)))
+"""Of right eye, left eye and mouth: the landmarks of MediaPipe whose mean says where it is (iris; inner edges of the
+lips), and those of which one has to be visible. A shut eye hides its iris, but not its lids."""
+_ACTIONS, _JOINTS = (len(ACTIONS),), (len(JOINTS), 3)
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,12 @@ class Portraits:
     regions: Tensor
     """[n, v, h, w] uint8, what is seen: `records.BACKGROUND` ... `GLASSES`."""
     features: Tensor
-    """[n, v, 3, 3] where the irises and the mouth are in the picture, (u, v) in 0..1, and 1 where that is visible, else
-    0."""
+    """[n, v, 3, 3] where the irises and the mouth are in the picture, (u, v) in 0..1, and 1 where eye or mouth is
+    visible, else 0."""
+    actions: Tensor
+    """[n, v, 52] facial actions, 0..1; 0 where the record says nothing of them."""
+    joints: Tensor
+    """[n, v, 10, 3] rotations of `records.JOINTS`, axis-angle, radians; 0 likewise."""
     skipped: tuple[str, ...]
     """Files that could not be read."""
 
@@ -66,9 +73,11 @@ class _Person:
     depth: NDArray[np.float16]
     regions: NDArray[np.uint8]
     features: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    joints: NDArray[np.float32]
 
 
-def load_portraits(*folders: Path, limit: int = 0, told_by_code: bool = False) -> Portraits:
+def load_portraits(*folders: Path, limit: int = 0, told_by_code: bool = False, moving: bool = False) -> Portraits:
     """Read data set folders (`records/*.npz` and the PNG files that they name).
 
     A person whose files are damaged, who has no code, or whose pictures have another size than the first person's, is
@@ -79,6 +88,7 @@ def load_portraits(*folders: Path, limit: int = 0, told_by_code: bool = False) -
         limit: read at most this many people in all; 0 reads all.
         told_by_code: leave people out of whom the code does not say everything: whose face, neck or shoulders move,
             or whose light, hair style and clothes were drawn beside it.
+        moving: with `told_by_code`, let people in whose face, neck or shoulders move: the network is told how.
 
     Raises:
         InputError: there is no readable person in the folders.
@@ -88,7 +98,7 @@ def load_portraits(*folders: Path, limit: int = 0, told_by_code: bool = False) -
         if limit and len(people) == limit:
             break
         try:
-            person = _read(path, told_by_code)
+            person = _read(path, told_by_code, moving)
         except (InputError, ValueError) as error:
             skipped.append(f"{path.name}: {error}")
             continue
@@ -115,22 +125,38 @@ def load_portraits(*folders: Path, limit: int = 0, told_by_code: bool = False) -
         depth=stack("depth"),
         regions=stack("regions"),
         features=stack("features"),
+        actions=stack("actions"),
+        joints=stack("joints"),
         skipped=tuple(skipped),
     )
 
 
-def _read(path: Path, told_by_code: bool) -> _Person:
+def _read(path: Path, told_by_code: bool, moving: bool) -> _Person:
     record = Record.load(path, only=_READ)
     if not len(record.z) or not len(record.depth):
         raise ValueError("a captured person: no code, or no depth")
-    if told_by_code and (record.actions.any() or record.joints.any()):
+    if told_by_code and not moving and (record.actions.any() or record.joints.any()):
         raise ValueError("not a resting face: the code does not say everything")
     if told_by_code and record.source.get("variety") == "wide":
         raise ValueError("light, hair style and clothes that the code does not say")
     source = FolderSource(path.parent.parent)
     colours = np.stack([read_picture(source, name).numpy()[:3] for name in record.images])
-    rgba = np.concatenate([colours, record.alpha[:, None]], axis=1)
-    chosen, features = list(_FEATURES), np.zeros((len(record), 3, 3), np.float32)
-    if len(record.points_478):
-        features = np.dstack([record.points_478[:, chosen], record.visible[:, chosen]]).astype(np.float32)
-    return _Person(record.z, record.cameras, rgba, record.depth.astype(np.float16), record.regions, features)
+    return _Person(
+        record.z,
+        record.cameras,
+        rgba=np.concatenate([colours, record.alpha[:, None]], axis=1),
+        depth=record.depth.astype(np.float16),
+        regions=record.regions,
+        features=_features(record),
+        actions=record.actions if record.actions.size else np.zeros((len(record), *_ACTIONS), np.float32),
+        joints=record.joints if record.joints.size else np.zeros((len(record), *_JOINTS), np.float32),
+    )
+
+
+def _features(record: Record) -> NDArray[np.float32]:
+    """Return where eyes and mouth are in the pictures, and whether they can be seen [v, 3, 3]."""
+    if not len(record.points_478):
+        return np.zeros((len(record), len(_FEATURES), 3), np.float32)
+    where = [record.points_478[:, list(middle)].mean(1) for middle, _ in _FEATURES]
+    seen = [record.visible[:, list(parts)].any(1, keepdims=True) for _, parts in _FEATURES]
+    return np.dstack([np.stack(where, 1), np.stack(seen, 1)]).astype(np.float32)

@@ -45,6 +45,10 @@ class RayBatch:
     """The patches with all their pixels: colour multiplied by alpha, alpha; 0..1."""
     weight: Float[Tensor, "pvk 1 ds ds"]
     """What a pixel counts: 1, and more at eyes and mouth."""
+    actions: Float[Tensor, "pv 52"]
+    """What the face does in each view, 0..1."""
+    joints: Float[Tensor, "pv 10 3"]
+    """Rotations of `records.JOINTS` in each view, axis-angle, radians."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,8 @@ def draw_rays(
         materials=_around_rays(materials, spacing).flatten(1, 3),
         picture=patches.flatten(0, 1).movedim(-1, 1),
         weight=_weight((where + 0.5) / data.size, features, choice).flatten(0, 1)[:, None],
+        actions=data.actions[owner, view],
+        joints=data.joints[owner, view],
     )
 
 
