@@ -24,7 +24,7 @@ from ..plane_config import (
 
 # The defaults below are those of the published FFHQ 512 weights unless the docstring says otherwise.
 
-DynamicPlanes = Literal["front_only", "repo", "correct"]
+DynamicOption = Literal["front_only", "repo", "correct"]
 """What is drawn of the mesh. "front_only": the front view, as the published weights want it. "repo": three views as the
 published code has them, which puts the side view into the plane read from above and the view from above into the one
 read from the side, takes the coverage of the side from one profile alone, and adds both profiles unmirrored. "correct":
@@ -37,15 +37,17 @@ class MeshConfig:
 
     scale: float = 5.0
     """Half widths of a plane that a unit of the vertices is (a metre, for the published weights)."""
-    shift: tuple[float, float, float] = (0.0, -0.01, -0.01)
-    """Added to the vertices before they are scaled."""
+    shift: tuple[float, float, float] = (0.0, 0.01, -0.01)
+    """Added to the vertices before they are scaled (the published `orth_shift` has y downwards)."""
     resolution: int = 256
     """Width and height of the drawings in pixels, the same as the static planes'."""
     face: str = "flame"
     """Name of the face model whose vertices these are."""
-    mask_eyes: bool = True
-    """Whether the weights bring a mask over the texture that says where the drawing counts; FLAME's leaves out the eyes
-    and what is not face."""
+    triangles: int = 9976
+    """How many triangles it has; they come with published weights (FLAME has 9976)."""
+    mask_resolution: int | None = 256
+    """Width and height of the mask, likewise with the weights, that says where on the texture the drawing counts
+    (FLAME's leaves out the eyes and what is not face); None for everywhere."""
     fill_mouth: bool = True
     """Whether holes that the drawing encloses count as covered, so that the open mouth is the mouth module's."""
     mouth_crop: float = 1.2
@@ -104,7 +106,7 @@ class Next3DConfig:
     """The mouth module; None for none."""
     blending: StyleUNetConfig | None = field(default_factory=lambda: StyleUNetConfig(input_resolution=256, smallest=32))
     """What goes over the whole front view after the mouth was put in; None for nothing."""
-    dynamic_planes: DynamicPlanes = "front_only"
+    dynamic_planes: DynamicOption = "front_only"
     """What is drawn of the mesh."""
     static_planes: bool = True
     """Whether there are static planes where the mesh is not; without, features are 0 there (table 2 of the paper)."""
