@@ -43,10 +43,15 @@ def pncc(
 
 def face_triangles(model: FaceModel) -> NDArray[np.bool_]:
     """Return which triangles [F] of the model are its face: the skin before the ears and above the throat."""
-    _, y, z = np.moveaxis(model.v_template[model.faces].mean(1), -1, 0)
-    before_ears = z > 0.012 - 0.4 * np.maximum(y - 0.05, 0)  # metres on the mean head
-    throat = (y < -0.10) & (z < 0.05)
-    return model.parts["skin"] & before_ears & ~throat
+    return model.parts["skin"] & (face_margin(model.v_template[model.faces].mean(1)) > 0)
+
+
+def face_margin(places: Float[np.ndarray, "n 3"]) -> Float[np.ndarray, " n"]:
+    """Return how far places on the mean head lie within the face, about in metres; negative outside it."""
+    _, y, z = np.moveaxis(places, -1, 0)
+    before_ears = z - (0.012 - 0.4 * np.maximum(y - 0.05, 0))
+    off_throat = np.maximum(y + 0.10, z - 0.05)
+    return np.minimum(before_ears, off_throat)
 
 
 def coordinate_code(model: FaceModel, mask: Bool[np.ndarray, " f"]) -> Float[Tensor, "k 3 3"]:
