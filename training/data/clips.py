@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from neural_core.errors import InputError, UsageError
 
 from .labels import labelled_pictures
+from .mirroring import mirrored_labels
 from .pictures import read_picture
 from .records import listed_records
-from .skipping import Item, SkippingSet, mirrored_labels
+from .skipping import Item, SkippingSet
 from .sources import Source, open_source
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from neural_core.errors import InputError
 
 from .labels import labelled_pictures
-from .skipping import Item, SkippingSet, mirrored_labels
+from .mirroring import mirrored_labels
+from .skipping import Item, SkippingSet
 from .sources import Source, open_source
 
 

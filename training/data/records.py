@@ -17,6 +17,7 @@ from neural_core.errors import InputError, UsageError
 from neural_core.records import MASKS, Record
 
 from .folders import record_files
+from .mirroring import check_mirrored, mirrored
 from .pictures import read_picture
 from .skipping import Item, SkippingSet
 from .sources import FolderSource
@@ -24,6 +25,8 @@ from .sources import FolderSource
 _ARRAYS = {field.name for field in dataclasses.fields(Record)} - {"images", "cameras", "source"}
 _OF_THE_PERSON = ("shape", "z")
 _IN_COLOUR = ("pncc", "driver", "background")
+_ROWS = {"actions": (52,), "joints": (10, 3), "time": (), "clip": ()}
+"""Shapes of a frame's row of the arrays that are small enough to be kept in memory of all frames."""
 
 
 class RecordSet(SkippingSet):
@@ -36,7 +39,8 @@ class RecordSet(SkippingSet):
             pncc [v, 3, h, w]...; `z` and `shape` are the person's and have no axis v;
         every mask that was asked for: mask_head [v, h, w] bool...
 
-    Only names and cameras are in memory. To read an array of a few frames all frames of a record are unpacked.
+    Only names, cameras and what is `kept` are in memory. To read an array of a few frames all frames of a record are
+    unpacked.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class RecordSet(SkippingSet):
         masks: Iterable[str] = (),
         size: int = 0,
         limit: int = 0,
+        mirror: bool = False,
+        keep: Iterable[str] = (),
     ) -> None:
         """List the frames of all records, and read the first item.
 
@@ -57,26 +63,41 @@ class RecordSet(SkippingSet):
             masks: names of `records.MASKS` to make.
             size: width and height that all pictures must have; 0 takes the first picture's.
             limit: use at most this many people, the first; 0 uses all.
+            mirror: add the mirror images.
+            keep: arrays of all items that are wanted in memory, beside their cameras: actions, joints, time, clip.
+                Records that say nothing of them are left out.
 
         Raises:
-            UsageError: there is no array or mask of that name.
+            UsageError: there is no array or mask of that name, or one of the arrays cannot be mirrored.
             InputError: there are no records, or the first are damaged or lack what was asked for.
         """
         self._arrays, self._masks = tuple(arrays), tuple(masks)
         _check_names("array", self._arrays, _ARRAYS)
         _check_names("mask", self._masks, MASKS)
+        keep = tuple(keep)
+        if mirror:
+            check_mirrored(self._arrays)
         self._source = FolderSource(path)
-        people, left_out = listed_records(path, limit=limit)
+        people, left_out = listed_records(path, also=keep, limit=limit)
         counts = np.array([len(record) for record in people.values()])
         blocks = [(k, first) for k, count in enumerate(counts) for first in range(0, count, views)]
-        super().__init__(len(blocks), left_out)
+        super().__init__(len(blocks), left_out, mirror)
         self._files = np.array([str(file) for file in people])
         self._person, first = np.array(blocks).T
         self._frames = (first[:, None] + np.arange(views)) % counts[self._person, None]
         everywhere = self._frames + (counts.cumsum() - counts)[self._person, None]
         self._names = np.concatenate([record.images for record in people.values()])[everywhere]
-        self.labels = torch.from_numpy(np.concatenate([record.cameras for record in people.values()])[everywhere])
+
+        def table(name: str) -> Tensor:
+            return torch.from_numpy(np.concatenate([getattr(record, name) for record in people.values()])[everywhere])
+
+        tables = {"label": table("cameras"), **{name: table(name) for name in keep}}
+        if mirror:
+            tables = {name: torch.cat([value, mirrored({name: value})[name]]) for name, value in tables.items()}
+        self.labels = tables.pop("label")
         """[len, v, 25] camera labels of all items, those of damaged ones too."""
+        self.kept = tables
+        """Arrays [len, v, ...] of all items likewise, by the names that were asked for."""
         self.size, self.channels = size, 0
         self._shapes: dict[str, torch.Size] = {}
         item = self[0]
@@ -130,7 +151,7 @@ def listed_records(
 
     Args:
         path: the folder.
-        also: arrays of a row a frame to read, too.
+        also: arrays to read, too: actions, joints, time, clip.
         limit: at most this many; 0 lists all.
 
     Raises:
@@ -143,9 +164,11 @@ def listed_records(
             break
         try:
             record = Record.load(file, only=("cameras", *also))
-            shapes = [getattr(record, name).shape for name in ("cameras", *also)]
-            if shapes != [(len(record), 25)] + [(len(record),)] * len(also) or not len(record):
+            if not len(record) or record.cameras.shape != (len(record), 25):
                 raise InputError(f"{file} is no portrait record ({len(record)} pictures).", "Make it again.")
+            for name in also:
+                if _known(record, name, file).shape[1:] != _ROWS[name]:
+                    raise InputError(f'{file} is no portrait record ("{name}" has another shape).', "Make it again.")
         except InputError as error:
             left_out.append(str(error))
         else:

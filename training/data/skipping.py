@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from neural_core.cameras import Camera
 from neural_core.errors import InputError
+
+from .mirroring import mirrored
 
 _PATIENCE = 100
 """So many damaged items in a row end the run: a disk that is gone rather than a few bad files."""
@@ -58,12 +59,9 @@ class SkippingSet(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         """Return an item. Raises InputError if a hundred in a row, or all, are damaged."""
-        mirrored, place = divmod(range(len(self))[index], len(self._damaged))
+        in_mirror, place = divmod(range(len(self))[index], len(self._damaged))
         item = self._next_readable(place)
-        if not mirrored:
-            return item
-        changed = {"picture": item["picture"].flip(-1), "label": mirrored_labels(item["label"])}
-        return {**item, **changed, "index": item["index"] + len(self._damaged)}
+        return {**mirrored(item), "index": item["index"] + len(self._damaged)} if in_mirror else item
 
     @property
     def damaged(self) -> int:
@@ -95,8 +93,3 @@ class SkippingSet(Dataset[Item]):
         except InputError as error:
             return error
         return InputError(f"{self.name(place)}: it could not be read before.")
-
-
-def mirrored_labels(labels: torch.Tensor) -> torch.Tensor:
-    """Return the camera labels [..., 25] of mirror images."""
-    return Camera.from_label(labels.reshape(-1, 25)).mirrored().label().reshape(labels.shape)
