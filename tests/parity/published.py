@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading the EG3D fixtures, and saying how far we are from them."""
+"""Reading the fixtures of EG3D and Next3D, and saying how far we are from them."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from neural_core.convert.eg3d import rename_all
+from neural_core.ops.rasterize import Fragments
+from neural_core.systems.next3d.dynamic import FaceTopology
 
 
 def arrays(path: Path) -> dict[str, Tensor]:
@@ -65,3 +69,31 @@ class Recorded:
     def normal(self, like: Tensor) -> Tensor:
         """Return the next recorded normal numbers."""
         return self.normals.pop(0).reshape(like.shape)
+
+
+def next3d_topology(state: dict[str, Tensor], stored: dict[str, Tensor]) -> FaceTopology:
+    """Return the mesh of Next3D's fixtures."""
+    return FaceTopology(state["faces"][0], state["face_uvcoords"][0, ..., :2], stored["uv_face_mask_256"])
+
+
+def recorded_rasterizer(stored: dict[str, Tensor]) -> Callable[..., Fragments]:
+    """Return a rasteriser that knows Next3D's recorded views by their vertices, and says what PyTorch3D saw there."""
+    faces = len(stored["faces_used_by_rasterizer"])
+
+    def rasterize(vertices: Tensor, triangles: Tensor, size: int, **options: Any) -> Fragments:
+        parts = []
+        for places in vertices[..., :2]:
+            views = [
+                (view, sample)
+                for view in ("front", "left90", "right90", "top")
+                for sample, known in enumerate(stored[f"verts_{view}"][..., :2])
+                if torch.allclose(known, places[: len(known)], atol=1e-6)
+            ]
+            ((view, sample),) = views
+            packed, weights = stored[f"pix_to_face_{view}"][sample], stored[f"bary_{view}"][sample]
+            triangle = torch.where(packed < 0, packed, packed - sample * faces)
+            parts.append((triangle, weights / weights.sum(-1, keepdim=True).clamp(min=0.5)))
+        triangle, weights = (torch.stack(values) for values in zip(*parts, strict=True))
+        return Fragments(triangle, weights, torch.zeros_like(weights[..., 0]))
+
+    return rasterize
