@@ -87,6 +87,20 @@ class StyleUNetConfig:
 
 
 @dataclass(frozen=True)
+class MovingConfig:
+    """What our own weights have for the moving face, besides `IdentityConfig` (`identity_generator.py`)."""
+
+    texture_resolution: int = 128
+    """Width and height of the texture in pixels."""
+    trait_resolution: int = 32
+    """Width and height of the textures that every trait and every style of hair adds in proportion."""
+    from_planes: bool = True
+    """Whether the texture begins with what the static planes hold at the face's surface, to which it adds."""
+    surface: bool = True
+    """Whether the decoder is told how far a point lies before the surface that each view shows."""
+
+
+@dataclass(frozen=True)
 class Next3DConfig:
     """A Next3D generator."""
 
@@ -128,6 +142,8 @@ class Next3DConfig:
     """Where head space lies in model space."""
     identity: IdentityConfig | None = None
     """Set for our own weights, whose code begins with the face model's coefficients; None for published ones."""
+    moving: MovingConfig = field(default_factory=MovingConfig)
+    """What moves; only our own weights have it."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -139,6 +155,9 @@ class Next3DConfig:
             raise ValueError('the first plane is the front view, "xy"')
         if self.texture.plane_channels != self.static.plane_channels:
             raise ValueError("the texture needs as many channels as a plane")
+        if self.identity is not None:
+            self._check_identity(self.identity)
+            return
         for unet in (self.mouth, self.blending):
             if unet is not None and unet.resolution != self.mesh.resolution:
                 raise ValueError("mouth and blending make pictures of the drawings' resolution, mesh.resolution")
@@ -146,6 +165,18 @@ class Next3DConfig:
             raise ValueError("blending sees the whole front view: its input_resolution is mesh.resolution")
         if self.superresolution.kind != "none" and self.decoder.features < 3:
             raise ValueError("super-resolution needs at least the three features of RGB")
+
+    def _check_identity(self, identity: IdentityConfig) -> None:
+        """Refuse what our own weights cannot be built from."""
+        if identity.traits and self.decoder.features < 9:
+            raise ValueError("decoder.features must be 9 or more: RGB, and the shares of six materials")
+        if self.dynamic_planes != "correct" or self.mesh.fill_mouth:
+            raise ValueError('our own weights have dynamic_planes "correct" and no mesh.fill_mouth')
+        space, mesh = self.head_to_model, self.mesh
+        in_planes = [2 / self.render.box * value for value in (space.scale, *space.translation)]
+        drawn = [mesh.scale, *(mesh.scale * value for value in mesh.shift)]
+        if any(abs(a - b) > 1e-3 * mesh.scale for a, b in zip(in_planes, drawn, strict=True)):
+            raise ValueError(f"the mesh must lie where the head does: mesh.scale is {in_planes[0]:.6g} for this box")
 
     @property
     def image_size(self) -> int:

@@ -7,7 +7,7 @@ written into the plane that spans the same two axes, so that a sample point on t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -66,6 +66,9 @@ class DynamicPlanes:
     """In the order of `plane_axes`."""
     coverage: Float[Tensor, "b 3 1 r r"]
     """How much of the static planes' features they replace, 0..1."""
+    height: Float[Tensor, "b 3 1 r r"]
+    """Where what was drawn lies along the axis that the plane does not see, outwards, in half widths of a plane: z
+    before the face, y above it, x to either side (the mean of both profiles). 0 where nothing was drawn."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ class Drawing:
     """The texture; beyond the mesh what lies in its middle."""
     coverage: Float[Tensor, "b 1 r r"]
     """What counts, 0..1."""
+    height: Float[Tensor, "b 1 r r"]
+    """Towards the viewer, in half widths of the picture; 0 beyond the mesh."""
 
 
 def draw(
@@ -143,7 +148,8 @@ def draw(
     if topology.mask is not None:
         mask = topology.mask.to(texture.dtype).expand(len(where), -1, -1, -1)
         coverage = coverage * F.grid_sample(mask, where, align_corners=False)
-    return Drawing(F.grid_sample(texture, where, align_corners=False), coverage)
+    height = -seen.depth[:, None].to(texture.dtype)
+    return Drawing(F.grid_sample(texture, where, align_corners=False), coverage, height)
 
 
 def dynamic_planes(
@@ -184,21 +190,30 @@ def _by_the_paper(
 
     front, left, right, top = (drawn(view) for view in (FRONT, LEFT, RIGHT, TOP))
     if mesh.fill_mouth:
-        front = Drawing(front.features, fill_holes(front.coverage))
+        front = replace(front, coverage=fill_holes(front.coverage))
     # A pixel of the side that both profiles cover shows both halves of the face.
     both = (left.coverage + right.coverage).clamp(min=1e-6)
     side = Drawing(
         (left.features * left.coverage + right.features * right.coverage) / both,
         torch.maximum(left.coverage, right.coverage),
+        (left.height * left.coverage + right.height * right.coverage) / both,
     )
     views = {frozenset("xy"): (front, "xy"), frozenset("yz"): (side, "zy"), frozenset("xz"): (top, "xz")}
-    features, coverage = [], []
+    drawings = []
     for pair in plane_axes:
         drawing, own = views[frozenset(pair)]
-        turned = pair != own
-        features.append(drawing.features.mT if turned else drawing.features)
-        coverage.append(drawing.coverage.mT if turned else drawing.coverage)
-    return DynamicPlanes(torch.stack(features, 1), torch.stack(coverage, 1))
+        if pair != own:
+            drawing = Drawing(drawing.features.mT, drawing.coverage.mT, drawing.height.mT)
+        drawings.append(drawing)
+    return _stacked(drawings)
+
+
+def _stacked(drawings: list[Drawing]) -> DynamicPlanes:
+    """Return the planes that drawings fill."""
+    features, coverage, height = (
+        torch.stack([getattr(drawing, name) for drawing in drawings], 1) for name in ("features", "coverage", "height")
+    )
+    return DynamicPlanes(features, coverage, height)
 
 
 def _as_published(
@@ -215,20 +230,17 @@ def _as_published(
     def drawn(view: View) -> Drawing:
         places = (view.turn(vertices) + shift) * mesh.scale
         result = draw(texture, places, topology, view, mesh.resolution, as_pytorch3d=True)
-        return Drawing(result.features, fill_holes(result.coverage) if mesh.fill_mouth else result.coverage)
+        return replace(result, coverage=fill_holes(result.coverage)) if mesh.fill_mouth else result
 
     front = drawn(FRONT)
     if only_front:
-        nothing = Drawing(torch.zeros_like(front.features), torch.zeros_like(front.coverage))
+        nothing = Drawing(*(torch.zeros_like(part) for part in (front.features, front.coverage, front.height)))
         drawings = [front, nothing, nothing]
     else:
         left, right = drawn(PUBLISHED_LEFT), drawn(PUBLISHED_RIGHT)
-        side = Drawing(left.features + right.features, (left.coverage > 0).to(left.coverage.dtype))
+        side = Drawing(left.features + right.features, (left.coverage > 0).to(left.coverage.dtype), left.height)
         drawings = [front, side, drawn(PUBLISHED_TOP)]
-    return DynamicPlanes(
-        torch.stack([drawing.features for drawing in drawings], 1),
-        torch.stack([drawing.coverage for drawing in drawings], 1),
-    )
+    return _stacked(drawings)
 
 
 def _weight_sums(corners: Float[Tensor, "b f 3 3"]) -> Float[Tensor, "b f"]:
