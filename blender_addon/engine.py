@@ -22,7 +22,7 @@ CANCEL_PATIENCE_S = 2.0
 
 @dataclass
 class Status:
-    """What the panel shows. `state` is idle, busy, error or notice."""
+    """What the panel shows. `state` is idle, busy, passing (busy with what gives way), error or notice."""
 
     state: str = "idle"
     title: str = ""
@@ -45,6 +45,7 @@ class _Running:
     title: str
     task: tasks.Task
     on_result: Callable[[Any], None]
+    in_passing: bool = False
     request: protocol.Message | None = None
     label: str = ""
     reply_arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
@@ -72,6 +73,11 @@ class Engine:
         return self._running is not None
 
     @property
+    def free(self) -> bool:
+        """A task can be started: none is running, or one that gives way."""
+        return self._running is None or self._running.in_passing
+
+    @property
     def pid(self) -> int | None:
         """Process id of the worker, None while there is none."""
         return self._process.pid if self._process and self._process.running else None
@@ -91,16 +97,20 @@ class Engine:
         """Return whether the running worker holds this portrait in memory."""
         return identifier in self._open
 
-    def start(self, title: str, task: tasks.Task, on_result: Callable[[Any], None]) -> None:
+    def start(self, title: str, task: tasks.Task, on_result: Callable[[Any], None], in_passing: bool = False) -> None:
         """Begin a task; `on_result` gets what it returns. Failures go to `status`, never up.
+
+        A task that is done in passing gives way: it is dropped when another is started.
 
         Raises:
             UsageError: if another task is running.
         """
-        if self.busy:
+        if not self.free:
             raise errors.UsageError("The engine is busy.", "Wait for it, or cancel what it does.")
-        self.status = Status("busy", title, "Starting engine", started=time.monotonic())
-        self._running = _Running(title, task, on_result)
+        self._drop_passing()
+        state = "passing" if in_passing else "busy"
+        self.status = Status(state, title, "Starting engine", started=time.monotonic())
+        self._running = _Running(title, task, on_result, in_passing)
         try:
             self._ensure_process()
         except errors.PortraitError as error:
@@ -188,6 +198,14 @@ class Engine:
             self._running = None
             self.status = Status()
         self._drop_process()
+
+    def _drop_passing(self) -> None:
+        """Forget the running task; the worker is told, and what it still answers is for nobody."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.task.close()
+            if running.request is not None and self._process is not None:
+                self._send(protocol.Cancel(0, running.request.id))
 
     # The worker ------------------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import bpy
 from . import job, tasks
 from .engine import Engine
 from .neural_core import errors, files
-from .scene import camera, find, image_plane, portrait, rig
+from .scene import find, image_plane, portrait, pose
 
 RECORD = "frames.jsonl"
 DEFAULT_SIZE = 512
@@ -85,8 +85,7 @@ def _draw_plane(one: job.Job, root: bpy.types.Object, engine: Engine, target: Pa
     assert table is not None
     identity = find.identity_of(root)
     kept = tasks.KeptPortrait(identity.uuid, portrait.kept_bytes(root), engine.has_open)
-    label = camera.read(scene.camera, root, scene)
-    task = tasks.picture(kept, label, table.size or DEFAULT_SIZE, table.quality)
+    task = tasks.picture(kept, pose.shot(root, scene.camera, scene), table.size or DEFAULT_SIZE, table.quality)
     picture = engine.run("Draw Picture", task, one.worker.timeout_s)
     image = image_plane.make_image("frame", picture.pixels)
     try:
@@ -175,8 +174,8 @@ def _facts(one: job.Job, root: bpy.types.Object, number: int, what: str) -> dict
         "model_hash": identity.model_hash,
         "seed": identity.seed,
         "truncation": round(identity.truncation, 6),
-        "camera": [round(value, 6) for value in camera.read(scene.camera, root, scene)],
-        "expression": {name: round(armature[name], 6) for name in rig.expressions(armature)} if armature else {},
+        "camera": [round(value, 6) for value in pose.shot(root, scene.camera, scene).camera],
+        "motion": pose.motion(armature) if armature else {},
         "size": table.size,
         "resolution": [scene.render.resolution_x, scene.render.resolution_y],
         "drawing": [table.quality] if what == "plane" else [table.engine, table.samples, one.portrait.show],

@@ -5,7 +5,7 @@ import textwrap
 
 import bpy
 
-from . import expressions, model_list, preferences, sentences, session
+from . import expressions, live, model_list, preferences, sentences, session
 from .operators.animate import PORTRAIT_OT_key_expression, PORTRAIT_OT_reset_expression
 from .operators.create import PORTRAIT_OT_create, PORTRAIT_OT_random_seed
 from .operators.engine import (
@@ -17,6 +17,7 @@ from .operators.engine import (
     PORTRAIT_OT_test_engine,
 )
 from .operators.picture import (
+    PORTRAIT_OT_live_picture,
     PORTRAIT_OT_look_through_camera,
     PORTRAIT_OT_show,
     PORTRAIT_OT_show_colours,
@@ -179,7 +180,9 @@ class PORTRAIT_PT_show(_PortraitPanel, bpy.types.Panel):
             for what in ("MESH", "PICTURE", "BOTH"):
                 row.operator(PORTRAIT_OT_show.bl_idname, text=what.title()).what = what
         layout.operator(PORTRAIT_OT_look_through_camera.bl_idname, icon="CAMERA_DATA")
-        layout.operator(PORTRAIT_OT_update_picture.bl_idname, icon="IMAGE_DATA")
+        row = layout.row(align=True)
+        row.operator(PORTRAIT_OT_update_picture.bl_idname, icon="IMAGE_DATA")
+        row.operator(PORTRAIT_OT_live_picture.bl_idname, text="Live", icon="PLAY", depress=live.is_on(root))
         layout.operator(PORTRAIT_OT_update_mesh.bl_idname, icon="MESH_DATA")
         if context.space_data.shading.type in {"SOLID", "WIREFRAME"}:
             layout.operator(PORTRAIT_OT_show_colours.bl_idname, icon="SHADING_TEXTURE")

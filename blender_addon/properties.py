@@ -90,6 +90,7 @@ class PortraitIdentity(bpy.types.PropertyGroup):
     file: PointerProperty(
         name="Portrait file", description="The portrait itself, as text, for the engine", type=bpy.types.Text
     )
+    animatable: BoolProperty(name="Animatable", description="The network's picture follows the rig's sliders")
     picture_camera: FloatVectorProperty(name="Camera of the picture", size=25)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass, field
+from typing import Any
 
 from .neural_core import errors, protocol
 
@@ -52,6 +53,14 @@ class CreateChoice:
             raise errors.UsageError("Nothing is to be made.", "Switch on rig, image plane or mesh.")
 
 
+@dataclass(frozen=True)
+class Shot:
+    """A portrait at one instant: a camera label in head space, and what the face does (`messages.Render.controls`)."""
+
+    camera: tuple[float, ...]
+    controls: dict[str, Any] = field(default_factory=dict)
+
+
 def create(choice: CreateChoice) -> protocol.Create:
     """Return the request that makes a portrait."""
     return protocol.Create(0, choice.model, choice.seed, choice.truncation, choice.identifier)
@@ -62,11 +71,12 @@ def open_portrait(identifier: str, data: bytes) -> protocol.Open:
     return protocol.Open(0, identifier, {"file": protocol.RawArray("u1", (len(data),), data)})
 
 
-def render(identifier: str, camera: tuple[float, ...], size: int, quality: str) -> protocol.Render:
-    """Return the request for a picture from a camera label in head space."""
-    return protocol.Render(0, identifier, tuple(float(number) for number in camera), size, quality)
+def render(identifier: str, shot: Shot, size: int, quality: str) -> protocol.Render:
+    """Return the request for a picture."""
+    camera = tuple(float(number) for number in shot.camera)
+    return protocol.Render(0, identifier, camera, size, quality, shot.controls)
 
 
-def mesh(identifier: str, detail: int) -> protocol.Mesh:
-    """Return the request for the surface."""
-    return protocol.Mesh(0, identifier, detail)
+def mesh(identifier: str, detail: int, controls: dict[str, Any]) -> protocol.Mesh:
+    """Return the request for the surface of a face that does what the controls say."""
+    return protocol.Mesh(0, identifier, detail, controls)

@@ -8,8 +8,10 @@ from typing import Any
 
 import bpy
 
-from . import preferences, tasks
+from . import model_list, preferences, sentences, tasks
 from .engine import Engine
+from .neural_core import __version__
+from .scene import find, portrait
 
 PUMP_S = 0.05
 
@@ -23,8 +25,10 @@ def engine() -> Engine:
     return _engine
 
 
-def start(title: str, task: tasks.Task, apply: Callable[[Any], None]) -> None:
+def start(title: str, task: tasks.Task, apply: Callable[[Any], None], in_passing: bool = False) -> None:
     """Run a task; `apply` gets the result and changes the scene, as one undo step called `title`.
+
+    What is done in passing is no step, and gives way to the next task.
 
     Returns at once in the window, where a timer does the rest. In the background, where no timer ever runs, returns
     when it is done.
@@ -34,12 +38,27 @@ def start(title: str, task: tasks.Task, apply: Callable[[Any], None]) -> None:
         apply(result)
         _undo_push(title)
 
-    engine().start(title, task, apply_as_one_step)
+    engine().start(title, task, apply if in_passing else apply_as_one_step, in_passing)
     if bpy.app.background:
         while engine().step(PUMP_S):
             pass
     elif not bpy.app.timers.is_registered(_pump):
         bpy.app.timers.register(_pump, persistent=True)
+
+
+def kept(root: bpy.types.Object) -> tasks.KeptPortrait:
+    """Return the portrait's data for the engine.
+
+    Raises:
+        PortraitError: if it was made by a newer version, with a model that is not here, or its data is gone.
+    """
+    identity = find.identity_of(root)
+    if sentences.is_newer(identity.version, __version__):
+        raise sentences.newer_version(identity.version, __version__)
+    folder = preferences.worker_settings().models_folder
+    if identity.model not in model_list.names(folder):
+        raise sentences.model_missing(identity.model, identity.model_hash)
+    return tasks.KeptPortrait(identity.uuid, portrait.kept_bytes(root), engine().has_open)
 
 
 def redraw() -> None:

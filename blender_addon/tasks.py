@@ -55,7 +55,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Surface:
-    """A coloured surface in head space, bound to the rig's mesh."""
+    """A coloured surface in head space, bound to the rig's mesh; its vertices are those of the rig at rest."""
 
     vertices: np.ndarray
     faces: np.ndarray
@@ -80,22 +80,22 @@ def create(choice: requests.CreateChoice) -> Task:
     portrait = Portrait(choice.identifier, reply.fields, reply.arrays)
     picture = surface = None
     if choice.make_plane:
-        picture = yield from _picture(choice.identifier, tuple(reply.fields["camera"]), choice.size)
+        picture = yield from _picture(choice.identifier, requests.Shot(tuple(reply.fields["camera"])), choice.size)
     if choice.make_mesh:
-        surface = yield from _surface(choice.identifier, choice.detail)
+        surface = yield from _surface(choice.identifier, choice.detail, {})
     return Created(choice, portrait, picture, surface)
 
 
-def picture(kept: KeptPortrait, camera: tuple[float, ...], size: int, quality: str = "full") -> Task:
-    """Draw a portrait of the scene from a camera; returns a Picture."""
+def picture(kept: KeptPortrait, shot: requests.Shot, size: int, quality: str = "full") -> Task:
+    """Draw a portrait of the scene at one instant; returns a Picture."""
     yield from _open(kept)
-    return (yield from _picture(kept.identifier, camera, size, quality))
+    return (yield from _picture(kept.identifier, shot, size, quality))
 
 
-def surface(kept: KeptPortrait, detail: int) -> Task:
-    """Extract the surface of a portrait of the scene; returns a Surface."""
+def surface(kept: KeptPortrait, detail: int, controls: dict[str, Any]) -> Task:
+    """Extract the surface of a portrait of the scene that does what the controls say; returns a Surface."""
     yield from _open(kept)
-    return (yield from _surface(kept.identifier, detail))
+    return (yield from _surface(kept.identifier, detail, controls))
 
 
 def test() -> Task:
@@ -117,16 +117,16 @@ def _open(kept: KeptPortrait) -> Task:
         yield Step("Loading the portrait", requests.open_portrait(kept.identifier, kept.data))
 
 
-def _picture(identifier: str, camera: tuple[float, ...], size: int, quality: str = "full") -> Task:
-    reply = yield Step("Drawing the picture", requests.render(identifier, camera, size, quality))
+def _picture(identifier: str, shot: requests.Shot, size: int, quality: str = "full") -> Task:
+    reply = yield Step("Drawing the picture", requests.render(identifier, shot, size, quality))
     if "image" not in reply.arrays:
         raise errors.ProtocolError("The engine drew a picture but did not send it.")
-    return Picture(reply.arrays["image"], camera)
+    return Picture(reply.arrays["image"], shot.camera)
 
 
-def _surface(identifier: str, detail: int) -> Task:
-    reply = yield Step("Extracting the surface", requests.mesh(identifier, detail))
-    names = ("vertices", "faces", "colours", "bind_index", "bind_weight")
+def _surface(identifier: str, detail: int, controls: dict[str, Any]) -> Task:
+    reply = yield Step("Extracting the surface", requests.mesh(identifier, detail, controls))
+    names = ("rest", "faces", "colours", "bind_index", "bind_weight")
     missing = [name for name in names if name not in reply.arrays]
     if missing:
         raise errors.ProtocolError(f"The engine's surface lacks {', '.join(missing)}.")

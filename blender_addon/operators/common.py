@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import bpy
 
-from .. import model_list, preferences, sentences, session
-from ..neural_core import __version__, errors
-from ..scene import find, portrait
-from ..tasks import KeptPortrait
+from .. import sentences, session
+from ..neural_core import errors
+from ..scene import find
 
 
 def engine_is_free(operator: type[bpy.types.Operator]) -> bool:
     """Poll: no task is running; else the tooltip says which."""
     engine = session.engine()
-    if engine.busy:
+    if not engine.free:
         operator.poll_message_set(f"The engine is busy: {engine.status.title}")
         return False
     return True
@@ -50,18 +49,3 @@ def refused(operator: bpy.types.Operator, error: errors.PortraitError) -> set[st
     session.engine().fail(error)
     operator.report({"WARNING"}, str(error))
     return {"CANCELLED"}
-
-
-def kept(root: bpy.types.Object) -> KeptPortrait:
-    """Return the portrait's data for the engine.
-
-    Raises:
-        PortraitError: if it was made by a newer version, with a model that is not here, or its data is gone.
-    """
-    identity = find.identity_of(root)
-    if sentences.is_newer(identity.version, __version__):
-        raise sentences.newer_version(identity.version, __version__)
-    folder = preferences.worker_settings().models_folder
-    if identity.model not in model_list.names(folder):
-        raise sentences.model_missing(identity.model, identity.model_hash)
-    return KeptPortrait(identity.uuid, portrait.kept_bytes(root), session.engine().has_open)

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Picture and surface of a portrait that is in the scene: draw again, extract again, show."""
 
+import dataclasses
+
 import bpy
 from bpy.props import EnumProperty
 
-from .. import sentences, session, tasks
+from .. import live, sentences, session, tasks
 from ..neural_core import errors
-from ..scene import camera, find, lights, portrait
+from ..scene import camera, find, lights, portrait, pose
 from . import common
 
 
@@ -19,7 +21,7 @@ def _target(uuid: str) -> bpy.types.Object:
 
 
 class PORTRAIT_OT_update_picture(bpy.types.Operator):
-    """Let the network draw the portrait from the scene's camera, and show it on the portrait's card"""
+    """Let the network draw the portrait as it is now from the scene's camera, and show it on the portrait's card"""
 
     bl_idname = "portrait.update_picture"
     bl_label = "Draw from Scene Camera"
@@ -34,8 +36,9 @@ class PORTRAIT_OT_update_picture(bpy.types.Operator):
             if scene.camera is None:
                 raise sentences.no_camera()
             context.view_layer.update()
-            label = camera.read(scene.camera, root, scene)
-            kept = common.kept(root)
+            shot = pose.shot(root, scene.camera, scene)
+            label = camera.read(scene.camera, root.matrix_world, scene)
+            kept = session.kept(root)
         except errors.PortraitError as error:
             return common.refused(self, error)
         camera_name = scene.camera.name
@@ -44,14 +47,35 @@ class PORTRAIT_OT_update_picture(bpy.types.Operator):
             target, camera_object = _target(kept.identifier), bpy.data.objects.get(camera_name)
             if camera_object is None:
                 raise errors.UsageError("The camera was deleted while the engine worked.", "The result was dropped.")
-            portrait.replace_picture(target, camera_object, picture)
+            portrait.replace_picture(target, camera_object, dataclasses.replace(picture, camera=label))
 
-        session.start("Draw Picture", tasks.picture(kept, label, scene.portrait.size), apply)
+        session.start("Draw Picture", tasks.picture(kept, shot, scene.portrait.size), apply)
         return common.finished(self)
 
 
+class PORTRAIT_OT_live_picture(bpy.types.Operator):
+    """Draw the picture anew whenever sliders, bones, the frame or the camera change; switch that off again"""
+
+    bl_idname = "portrait.live_picture"
+    bl_label = "Live Picture"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return common.has_portrait(cls, context)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        root = find.current(context)
+        if live.is_on(root):
+            live.switch_off()
+            return {"FINISHED"}
+        if context.scene.camera is None:
+            return common.refused(self, sentences.no_camera())
+        live.switch_on(root)
+        return {"FINISHED"}
+
+
 class PORTRAIT_OT_update_mesh(bpy.types.Operator):
-    """Extract the portrait's surface anew with the mesh detail above, and bind it to the rig"""
+    """Extract the surface of the portrait as it is now with the mesh detail above, and bind it to the rig"""
 
     bl_idname = "portrait.update_mesh"
     bl_label = "Update Mesh"
@@ -61,15 +85,18 @@ class PORTRAIT_OT_update_mesh(bpy.types.Operator):
         return common.has_portrait(cls, context) and common.engine_is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        root = find.current(context)
         try:
-            kept = common.kept(find.current(context))
+            kept = session.kept(root)
         except errors.PortraitError as error:
             return common.refused(self, error)
 
         def apply(surface: tasks.Surface) -> None:
             portrait.replace_surface(_target(kept.identifier), surface)
 
-        session.start("Update Mesh", tasks.surface(kept, context.scene.portrait.detail), apply)
+        context.view_layer.update()
+        task = tasks.surface(kept, context.scene.portrait.detail, pose.controls(root))
+        session.start("Update Mesh", task, apply)
         return common.finished(self)
 
 
@@ -148,6 +175,7 @@ class PORTRAIT_OT_show_colours(bpy.types.Operator):
 
 CLASSES = (
     PORTRAIT_OT_update_picture,
+    PORTRAIT_OT_live_picture,
     PORTRAIT_OT_update_mesh,
     PORTRAIT_OT_show,
     PORTRAIT_OT_look_through_camera,

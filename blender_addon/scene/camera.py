@@ -50,8 +50,8 @@ def write(camera: bpy.types.Object, label: tuple[float, ...]) -> None:
     camera.matrix_local = local_matrix(label)
 
 
-def read(camera: bpy.types.Object, root: bpy.types.Object, scene: bpy.types.Scene) -> tuple[float, ...]:
-    """Return the label, in the head space of `root`, of the square in the middle of the camera's frame.
+def read(camera: bpy.types.Object, space: Matrix, scene: bpy.types.Scene) -> tuple[float, ...]:
+    """Return the label, in the space with the matrix `space`, of the square in the middle of the camera's frame.
 
     The square's side is the shorter side of the frame. Matrices must be up to date (`view_layer.update()`).
 
@@ -73,6 +73,6 @@ def read(camera: bpy.types.Object, root: bpy.types.Object, scene: bpy.types.Scen
     centre_y = 0.5 + data.shift_y * fitted / side
     intrinsics = np.array([[focal, 0.0, centre_x], [0.0, focal, centre_y], [0.0, 0.0, 1.0]])
     # A scaled camera object still looks without scale.
-    location, rotation, _ = (root.matrix_world.inverted() @ camera.matrix_world).decompose()
-    in_head_space = Matrix.LocRotScale(location, rotation, None)
-    return join_label(np.array(in_head_space) @ _CV_TO_BLENDER, intrinsics)
+    location, rotation, _ = (space.inverted() @ camera.matrix_world).decompose()
+    in_space = Matrix.LocRotScale(location, rotation, None)
+    return join_label(np.array(in_space) @ _CV_TO_BLENDER, intrinsics)

@@ -32,15 +32,16 @@ def make_image(name: str, pixels: np.ndarray) -> bpy.types.Image:
     return image
 
 
-def set_pixels(image: bpy.types.Image, pixels: np.ndarray) -> None:
-    """Replace the picture, its size too, and pack it so that the .blend carries it."""
+def set_pixels(image: bpy.types.Image, pixels: np.ndarray, pack: bool = True) -> None:
+    """Replace the picture, its size too, and pack it so that the .blend carries it; packing takes longest."""
     height, width = pixels.shape[:2]
     if tuple(image.size) != (width, height):
         image.scale(width, height)
     # Blender's first row is at the bottom.
     image.pixels.foreach_set((pixels[::-1].astype(np.float32) / 255.0).ravel())
     image.update()
-    image.pack()
+    if pack:
+        image.pack()
 
 
 def image_of(plane: bpy.types.Object) -> bpy.types.Image:

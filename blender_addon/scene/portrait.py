@@ -20,7 +20,7 @@ from . import camera, find, image_plane, lights, materials, mesh, rig
 MOUTH_STRETCH = 2.0
 """Edges that jawOpen draws to more than so many times their length lie over the mouth; over twice as many, fully."""
 
-_PORTRAIT_FIELDS = ("model", "model_hash", "system", "licence", "use", "seed", "truncation")
+_PORTRAIT_FIELDS = ("model", "model_hash", "system", "licence", "use", "seed", "truncation", "animatable")
 
 
 def build(scene: bpy.types.Scene, created: Created) -> bpy.types.Object:
@@ -93,14 +93,19 @@ def replace_surface(root: bpy.types.Object, surface: Surface) -> bpy.types.Objec
     return ob
 
 
-def replace_picture(root: bpy.types.Object, camera_object: bpy.types.Object, picture: Picture) -> bpy.types.Object:
-    """Show a new picture on the portrait's card, before the camera that it was drawn for."""
+def replace_picture(
+    root: bpy.types.Object, camera_object: bpy.types.Object, picture: Picture, pack: bool = True
+) -> bpy.types.Object:
+    """Show a new picture on the portrait's card, before the camera that it was drawn for.
+
+    The picture's camera is in the space of the root. A picture that the next one will replace need not be packed.
+    """
     plane = find.part(root, "PLANE")
     if plane is None:
         collection = root.users_collection[0]
         plane = _build_plane(collection, collection.name, camera_object, picture)
     else:
-        image_plane.set_pixels(image_plane.image_of(plane), picture.pixels)
+        image_plane.set_pixels(image_plane.image_of(plane), picture.pixels, pack)
         plane.portrait.picture_camera = picture.camera
     if plane.parent is not None and plane.parent.type == "CAMERA":
         image_plane.place_before_camera(plane, camera_object, picture.camera)

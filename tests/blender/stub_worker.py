@@ -6,7 +6,8 @@ starts the real worker. The name of the model decides how it behaves:
 
 - "default-eg3d": answers at once;  "slow": works for a minute, but obeys cancel;  "deaf": the same without obeying;
 - "dies": says why on stderr and is gone;  "babble": writes nonsense;
-- "missing", "memory": answers an error of that kind.
+- "missing", "memory": answers an error of that kind;
+- "moving": can be animated: jawOpen makes its pictures bluer, and its surfaces are told as they look then.
 """
 
 import contextlib
@@ -92,15 +93,19 @@ def rig(seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def surface(seed: int, detail: int) -> dict[str, np.ndarray]:
-    """Return the arrays of Mesh's answer: a slightly larger egg, bound to the four nearest vertices of the rig."""
+def surface(seed: int, detail: int, jaw: float = 0.0) -> dict[str, np.ndarray]:
+    """Return the arrays of Mesh's answer: a slightly larger egg, bound to the four nearest vertices of the rig.
+
+    With an open jaw its vertices are lower than at rest, all of them, so that nobody can take one for the other.
+    """
     vertices, faces = egg(detail // 2 + 1, detail // 3 + 1, scale=1.02)
     vertices[:, 0] *= 1.0 + 0.02 * (seed % 5)
     distance = np.linalg.norm(vertices[:, None] - rig(seed)["rig/vertices"][None], axis=2)
     index = np.argsort(distance, axis=1)[:, :4]
     weight = 1.0 / (np.take_along_axis(distance, index, axis=1) + 1e-4)
     return {
-        "vertices": vertices,
+        "vertices": vertices + jaw * JAW_DROP,
+        "rest": vertices,
         "faces": faces,
         "colours": np.clip(vertices / RADII / 2 + 0.5, 0.0, 1.0).astype(np.float32),
         "bind_index": index.astype(np.int32),
@@ -108,11 +113,11 @@ def surface(seed: int, detail: int) -> dict[str, np.ndarray]:
     }
 
 
-def picture(size: int) -> np.ndarray:
-    """Return [size, size, 4]: red grows to the right, green grows downwards, opaque inside a circle."""
+def picture(size: int, jaw: float = 0.0) -> np.ndarray:
+    """Return [size, size, 4]: red grows to the right, green grows downwards, blue with the jaw; opaque in a circle."""
     ramp = (np.arange(size) + 0.5) / size
     image = np.zeros((size, size, 4), np.float64)
-    image[..., 0], image[..., 1], image[..., 2] = ramp[None, :], ramp[:, None], 0.25
+    image[..., 0], image[..., 1], image[..., 2] = ramp[None, :], ramp[:, None], 0.25 + 0.5 * jaw
     image[..., 3] = np.hypot(ramp[None, :] - 0.5, ramp[:, None] - 0.5) < 0.45
     return np.rint(image * 255).astype(np.uint8)
 
@@ -176,8 +181,8 @@ class Worker:
         self.created(request.id, request.portrait, request.truncation)
 
     def open(self, request: protocol.Open) -> None:
-        seed = int(request.arrays["file"].data.split()[-1])
-        self.portraits[request.portrait] = ("default-eg3d", seed)
+        _, kind, seed = request.arrays["file"].data.split()
+        self.portraits[request.portrait] = ("moving" if kind == b"moving" else "default-eg3d", int(seed))
         self.created(request.id, request.portrait, 0.7)
 
     def created(self, number: int, portrait: str, truncation: float) -> None:
@@ -194,17 +199,27 @@ class Worker:
             "camera": list(CAMERA),
             "joint_names": list(JOINTS),
             "action_names": list(ACTIONS),
+            "animatable": model == "moving",
+            "controls": [],
         }
-        self.send(protocol.Done(number, fields, raw(rig(seed))))
+        arrays = rig(seed)
+        if model == "moving":
+            arrays["portrait"] = np.frombuffer(b"stub moving %d" % seed, np.uint8)
+        self.send(protocol.Done(number, fields, raw(arrays)))
 
     def render(self, request: protocol.Render) -> None:
         if self.known(request):
-            self.send(protocol.Image(request.id, raw({"image": picture(request.size)})))
+            self.send(protocol.Image(request.id, raw({"image": picture(request.size, self.jaw(request))})))
             self.send(protocol.Done(request.id, {"size": request.size, "seconds": 0.0}))
 
     def mesh(self, request: protocol.Mesh) -> None:
         if self.known(request):
-            self.send(protocol.Done(request.id, {}, raw(surface(self.portraits[request.portrait][1], request.detail))))
+            seed = self.portraits[request.portrait][1]
+            self.send(protocol.Done(request.id, {}, raw(surface(seed, request.detail, self.jaw(request)))))
+
+    def jaw(self, request: protocol.Render | protocol.Mesh) -> float:
+        """How far the jaw of the face that is asked for is open."""
+        return request.controls.get("actions", {}).get("jawOpen", 0.0)
 
     def known(self, request: protocol.Render | protocol.Mesh) -> bool:
         if request.portrait in self.portraits:

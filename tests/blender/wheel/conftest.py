@@ -36,6 +36,20 @@ def portrait(scene):
     return root
 
 
+@pytest.fixture
+def moving(scene, tmp_path, monkeypatch):
+    """A portrait of the stub whose pictures follow its rig: its root."""
+    import staging
+    from neural_portrait.scene import find
+
+    staging.write_model(tmp_path / "moving.safetensors")
+    monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(tmp_path))
+    scene.portrait.model, scene.portrait.detail, scene.portrait.size = "moving", 48, 32
+    assert bpy.ops.portrait.create() == {"FINISHED"}
+    (root,) = find.roots(scene)
+    return root
+
+
 def pytest_unconfigure(config):
     """Leave without Blender's exit handlers: the wheels 4.2 and 4.5 crash or hang in them."""
     sys.stdout.flush()

@@ -150,7 +150,7 @@ def test_label_of_a_scene_camera_projects_into_the_middle_square(portrait, scene
     portrait.location = (1.0, 2.0, 0.5)
     own.location.x += 0.1
     bpy.context.view_layer.update()
-    label = camera.read(own, portrait, scene)
+    label = camera.read(own, portrait.matrix_world, scene)
     cam2world, intrinsics = camera.split_label(label)
     side = min(resolution)
     for point in ((0.0, 0.0, 0.0), (0.05, 0.02, 0.08)):
@@ -163,7 +163,9 @@ def test_label_of_a_scene_camera_projects_into_the_middle_square(portrait, scene
 def test_label_survives_write_and_read(portrait, scene):
     scene.render.resolution_x = scene.render.resolution_y = 256
     bpy.context.view_layer.update()
-    assert camera.read(find.part(portrait, "CAMERA"), portrait, scene) == pytest.approx(stub.CAMERA, abs=1e-4)
+    assert camera.read(find.part(portrait, "CAMERA"), portrait.matrix_world, scene) == pytest.approx(
+        stub.CAMERA, abs=1e-4
+    )
 
 
 def test_orthographic_camera_is_refused(portrait, scene):
