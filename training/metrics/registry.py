@@ -163,6 +163,19 @@ _ALL = (
         "PV3D (Xu et al. 2023), eq. 7, 8",
     ),
     Metric(
+        "expression-accuracy", "seeds", "judge_expressions:ExpressionAccuracy",
+        "correlation of the rig's jawOpen, eyeBlink and mouthSmile with what FaceMesh's landmarks say of them, over "
+        "five expressions a seed, and the slope as a multiple of that on true pictures of the same expressions",
+        "ours; after AED (Next3D, section 4.2)",
+        folder="data",
+    ),
+    Metric(
+        "expression-identity", "seeds", "judge_expressions:ExpressionIdentity",
+        "distance of one person's faces across five expressions, of landmarks that expressions hardly move "
+        "(Procrustes) and of the colours of skin and hair, as a share of that between people; medians over pairs",
+        "ours; after ID (Next3D, section 4.2)",
+    ),
+    Metric(
         "fid", "pictures", "judge_sets:Fid",
         "Fréchet distance between Inception's features of random people, not truncated and seen by the data's cameras, "
         "and of the data's pictures",

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from neural_core import media
+from neural_core.cameras import Camera
 from neural_core.errors import InputError
 from neural_core.human.anny import load_anny_head
 from neural_core.records import Record
@@ -169,6 +170,17 @@ class SeedPerson:
         """Return the portraits."""
         return self.subject.see(self._field, self._source.camera)
 
+    def acting(
+        self, camera: Camera, actions: Float[Tensor, "n 52"], joints: Float[Tensor, "n 10 3"] | None = None
+    ) -> Float[Tensor, "n 3 h w"]:
+        """Return pictures over grey, 0..1, of the person with n expressions, each by its own camera."""
+        subject, pictures = self.subject, []
+        for number in range(len(actions)):
+            asked = (actions[number], None if joints is None else joints[number])
+            one = Camera(camera.cam2world[number : number + 1], camera.intrinsics[number : number + 1])
+            pictures.append(subject.see(subject.acting(self._portrait, *asked), one).views.picture)
+        return torch.cat(pictures)
+
     @cached_property
     def landmarks(self) -> list[Landmarks | None]:
         """Return FaceMesh's landmarks, None where it sees no face."""
@@ -185,28 +197,12 @@ class SeedPerson:
         return list(camera.project(points.expand(len(camera), -1, -1)).double().numpy())
 
 
-class TruePictures:
+class RecordPictures:
     """A person's record with its pictures, which are read when they are asked for."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the record.
-
-        Raises:
-            InputError: it is damaged, or tells no code or no depth, or shows what no code tells.
-        """
-        self.path, self.record = path, Record.load(path)
-        if not len(self.record.z) or not len(self.record.depth):
-            raise InputError("a captured person: no code, or no depth")
-        if self.record.actions.any() or self.record.joints.any() or self.record.source.get("variety") == "wide":
-            raise InputError("the code does not say everything of it (expression, light, hair style, clothes)")
-
-    @property
-    def frontal(self) -> int:
-        """Return which picture shows the face most from the front; close-ups do not count."""
-        forward = torch.from_numpy(self.record.cameras[:, :16]).reshape(-1, 4, 4)[:, 2, 2]  # the view axis' z
-        if len(self.record.close_up):
-            forward = forward.masked_fill(torch.from_numpy(self.record.close_up), 2.0)
-        return int(forward.argmin())
+    def __init__(self, path: Path, only: Sequence[str] | None = None) -> None:
+        """Read the record, or only some of its arrays. Raises InputError if it is damaged."""
+        self.path, self.record = path, Record.load(path, only)
 
     def over_grey(self, size: int | None = None, only: int | None = None) -> Float[Tensor, "n 3 s s"]:
         """Return the pictures over grey, 0..1, averaged down to a size; one of them, or all."""
@@ -226,6 +222,30 @@ class TruePictures:
         colour = torch.from_numpy(pixels).movedim(-1, 0).float() / 255
         picture = over_grey((colour * alpha)[None], alpha[None, None])
         return (picture if size is None else F.adaptive_avg_pool2d(picture, size))[0]
+
+
+class TruePictures(RecordPictures):
+    """Pictures of a person of whom the code says everything."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the record.
+
+        Raises:
+            InputError: it is damaged, or tells no code or no depth, or shows what no code tells.
+        """
+        super().__init__(path)
+        if not len(self.record.z) or not len(self.record.depth):
+            raise InputError("a captured person: no code, or no depth")
+        if self.record.actions.any() or self.record.joints.any() or self.record.source.get("variety") == "wide":
+            raise InputError("the code does not say everything of it (expression, light, hair style, clothes)")
+
+    @property
+    def frontal(self) -> int:
+        """Return which picture shows the face most from the front; close-ups do not count."""
+        forward = torch.from_numpy(self.record.cameras[:, :16]).reshape(-1, 4, 4)[:, 2, 2]  # the view axis' z
+        if len(self.record.close_up):
+            forward = forward.masked_fill(torch.from_numpy(self.record.close_up), 2.0)
+        return int(forward.argmin())
 
 
 def people_files(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -14,10 +15,27 @@ from torch.nn import functional as F
 from neural_core.cameras import Camera, eg3d_cam2world, intrinsics_from_focal
 from neural_core.errors import UsageError
 from neural_core.systems.common import Field, Portrait, System
-from neural_core.systems.eg3d.system import EG3D
 
 from .pictures import over_grey
 from .views import SOLID, Views
+
+
+@runtime_checkable
+class CodedSystem(System, Protocol):
+    """What figures need of a system besides: the space of its data's cameras, and people by their codes."""
+
+    config: Any
+    """Has z_dim, head_to_model, camera_radius, camera_pivot and camera_focal, as EG3D's."""
+    device: torch.device
+    checkpoint_hash: str
+
+    def portrait_of(self, z: Float[Tensor, "1 z"]) -> Portrait:
+        """Return the person of a code. Raises UsageError if people have none."""
+        ...
+
+    def to_head_space(self, camera: Camera) -> Camera:
+        """Return cameras of the data's labels in head space."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -51,8 +69,8 @@ class Subject:
         Raises:
             UsageError: the system is one whose people cannot be asked for by code and seed.
         """
-        if not isinstance(system, EG3D):
-            raise UsageError(f'"{system.info.name}" is no EG3D model, and figures are only defined for those so far.')
+        if not isinstance(system, CodedSystem):
+            raise UsageError(f'Figures are not defined for models of "{system.info.name}", whose people have no codes.')
         self.system, self.pixels = system, pixels
         own = system.info.image_size
         self.size = own if own % pixels == 0 else pixels
@@ -72,6 +90,20 @@ class Subject:
         """Return the person of a seed."""
         portrait = self.system.create(seed, truncation)
         return portrait, self.system.pose(portrait)
+
+    @property
+    def animatable(self) -> bool:
+        """Return whether people can be asked for facial actions."""
+        return any(control.name == "actions" for control in self.system.info.controls)
+
+    def acting(
+        self, portrait: Portrait, actions: Float[Tensor, " 52"], joints: Float[Tensor, "10 3"] | None = None
+    ) -> Field:
+        """Return a person of an animatable model with an expression; joints are left out where it takes none."""
+        asked = {"actions": actions} if joints is None else {"actions": actions, "joints": joints}
+        taken = {control.name for control in self.system.info.controls}
+        controls = {name: value.float().to(self.system.device) for name, value in asked.items() if name in taken}
+        return self.system.pose(portrait, controls)
 
     def in_head_space(self, labels: Float[Tensor, "n 25"]) -> Camera:
         """Return the cameras of a data set's labels."""
