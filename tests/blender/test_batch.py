@@ -194,3 +194,13 @@ def test_batch_runs_from_a_clone(batch, tmp_path):
     ran = batch(text, script=ROOT / "blender_addon" / "batch.py")
     assert ran.code == 3, ran.err
     assert '"/nowhere/python"' in ran.err
+
+
+def test_frames_show_the_rigs_animation_where_the_model_moves(batch, stub_stage, tmp_path):
+    import stub_worker
+
+    text = JOB.replace("seed = 7", 'seed = 7, model = "moving"').replace('["plane", "scene"]', '["plane"]')
+    ran = batch(text, "--frames", "1,20")
+    assert ran.code == 0, ran.err
+    for frame, jaw in ((1, 0.0), (20, 1.0)):
+        np.testing.assert_array_equal(read_png(tmp_path / "out" / f"f_0{frame:02d}.png"), stub_worker.picture(32, jaw))
