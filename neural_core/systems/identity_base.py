@@ -23,7 +23,6 @@ from ..human.traits import LENGTHS, TRAITS, WAVES, Traits, hair_styles, spread
 from ..nn.identity import FiLMDecoder, IdentityWarp, MeanPlanes, TraitPlanes
 from ..nn.stylegan2 import MappingNetwork, SynthesisNetwork
 from ..nn.superresolution import SubpixelSuperResolution
-from ..planes import Triplane
 from ..rendering.rays import camera_rays, pixel_centres
 from ..rendering.sampling import HALF, Sampling
 from ..rendering.volume import FieldFunction, Progress, VolumeRenderer
@@ -201,8 +200,8 @@ class IdentityBase(nn.Module):
         w_plus = self.mapping(reading.told)[:, None].expand(-1, self.layers, -1)
         return w_plus + offsets["w_plus"] if "w_plus" in offsets else w_plus
 
-    def person_planes(self, reading: Reading, w_plus: Float[Tensor, "b n w"]) -> Triplane:
-        """Return the planes of some people.
+    def person_planes(self, reading: Reading, w_plus: Float[Tensor, "b n w"]) -> Float[Tensor, "b p c r r"]:
+        """Return the features on the planes of some people.
 
         Args:
             reading: of their codes.
@@ -211,7 +210,7 @@ class IdentityBase(nn.Module):
         difference = self.synthesis(w_plus).float()
         for amounts, planes in zip(reading.amounts, self.trait_planes, strict=True):
             difference = planes(amounts, difference)
-        return Triplane(self.mean_planes(difference), self.axes, self.box).channels_last()
+        return self.mean_planes(difference)
 
     def field(self, person: Any) -> FieldFunction:
         """Return the function that the volume renderer integrates: a person's points to raw density and colour."""

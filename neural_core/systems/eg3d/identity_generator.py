@@ -53,7 +53,8 @@ class IdentityGenerator(IdentityBase):
         """
         offsets = offsets or {}
         reading = self.read(z, offsets)
-        planes = self.person_planes(reading, self.w_plus(reading, offsets))
+        features = self.person_planes(reading, self.w_plus(reading, offsets))
+        planes = Triplane(features, self.axes, self.box).channels_last()
         shape = z[:, : self.shape_dims] if shape is None else shape
         return Person(planes, self.warp.volume(shape), self.decoder.modulation(reading.told, reading.palette))
 
