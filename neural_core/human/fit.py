@@ -25,6 +25,7 @@ from ..cameras import Camera, orbit
 from ..capture import detect
 from .depth_surface import Array, Pinhole, surface_of
 from .model import FaceModel
+from .robust import shrinking, tukey
 from .surfaces import unit, vertex_normals
 
 if TYPE_CHECKING:
@@ -143,11 +144,11 @@ def fit_shape(face_model: FaceModel, views: Sequence[View]) -> ShapeFit:
     estimate = _Estimate(np.zeros(count), 0.0, np.zeros(3))
     for step in range(_STEPS_PLACE):
         estimate = problem.improve(
-            estimate, _gate(step / (_STEPS_PLACE - 1), _GATE_FIRST, _GATE_FIRST / 2), free_shape=False
+            estimate, shrinking(step / (_STEPS_PLACE - 1), _GATE_FIRST, _GATE_FIRST / 2), free_shape=False
         )
     for step in range(_STEPS_ALL):
         estimate = problem.improve(
-            estimate, _gate(step / (_STEPS_ALL - 1), _GATE_FIRST / 2, _GATE_LAST), free_shape=True
+            estimate, shrinking(step / (_STEPS_ALL - 1), _GATE_FIRST / 2, _GATE_LAST), free_shape=True
         )
     return ShapeFit(
         shape=estimate.shape.astype(np.float32),
@@ -203,7 +204,7 @@ class _Problem:
         precision = np.concatenate([np.ones(count), [_SCALE_DEVIATION**-2], np.full(3, _TRANSLATION_DEVIATION**-2)])
         normal, right = np.diag(precision), -precision * parameters
         for residuals, jacobian in blocks:
-            weighted = jacobian * _tukey(residuals)[:, None]
+            weighted = jacobian * tukey(residuals)[:, None]
             normal += weighted.T @ jacobian
             right -= weighted.T @ residuals
         free = slice(0 if free_shape else count, None)
@@ -276,19 +277,6 @@ def _landmark_basis(model: FaceModel) -> tuple[Array, Array, Array] | None:
         for values in (model.v_template, model.shapedirs, normals)
     )
     return template, directions, unit(normals)
-
-
-def _tukey(residuals: Array) -> Array:
-    """Return biweights in 0..1: 0 beyond 4.685 robust standard deviations (Huber & Ronchetti 2009, section 4.8)."""
-    if not len(residuals):
-        return residuals
-    deviation = max(1.4826 * float(np.median(np.abs(residuals))), 0.1)
-    return np.clip(1 - (residuals / (4.685 * deviation)) ** 2, 0, None) ** 2
-
-
-def _gate(progress: float, first: float, last: float) -> float:
-    """Return a bound that shrinks geometrically from first to last while progress goes from 0 to 1."""
-    return first * (last / first) ** progress
 
 
 def _plain(picture: torch.Tensor) -> Array:

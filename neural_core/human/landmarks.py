@@ -86,7 +86,7 @@ def embed(model: FaceModel, places: NDArray, candidates: NDArray[np.bool_] | Non
     triangles = np.zeros(len(places), np.int32)
     barycentric = np.zeros((len(places), 3), np.float32)
     for number, place in enumerate(np.asarray(places, np.float64)):
-        weights = _closest_on_triangles(place, corners)
+        weights = closest_on_triangles(place, corners)
         points = np.einsum("fc,fcd->fd", weights, corners)
         nearest = ((points - place) ** 2).sum(1).argmin()
         triangles[number], barycentric[number] = usable[nearest], weights[nearest]
@@ -100,8 +100,13 @@ def ibug_68(embedding_478: Embedding) -> Embedding:
     return triangles[chosen], barycentric[chosen]
 
 
-def _closest_on_triangles(place: NDArray, corners: NDArray) -> NDArray:
-    """Barycentric coordinates [F, 3] of the point of each triangle [F, 3, 3] that is nearest to ``place`` [3]."""
+def closest_on_triangles(place: NDArray, corners: NDArray) -> NDArray:
+    """Barycentric coordinates [F, 3] of the point of each triangle that is nearest to a place.
+
+    Args:
+        place: [3], or [F, 3] for a place of each triangle's own.
+        corners: [F, 3, 3] corners of the triangles.
+    """
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     inside = _plane_coordinates(place, a, b, c)
     best = np.where((inside >= 0).all(1, keepdims=True), inside, np.nan)
