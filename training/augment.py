@@ -88,22 +88,21 @@ class Augment(nn.Module):
                 image = image * augment_corruption.draw_hole(draws, probability, height, width).to(image)
         return image
 
-    def pair(
-        self,
-        image: Float[Tensor, "b c s s"],
-        image_raw: Float[Tensor, "b c h h"],
-        probability: float,
-        draws: Draws,
-    ) -> tuple[Float[Tensor, "b c s s"], Float[Tensor, "b c s s"]]:
-        """Return a picture and its volume rendering, which get the same transform, both at the picture's size.
+    def alike(
+        self, pictures: Sequence[Float[Tensor, "b c _ _"]], probability: float, draws: Draws
+    ) -> list[Float[Tensor, "b c s s"]]:
+        """Return a picture and what belongs to it (its volume rendering, its driving mesh), transformed in one way.
 
-        The dual discriminator enlarges the rendering anyway and leaves one of that size as it is. The published code
-        shrinks it back before, which blurs it once more.
+        All have the first's size then. The discriminator enlarges them anyway, and leaves what has its size as it is;
+        the published code shrinks the rendering back before, which blurs it once more.
         """
-        size = image.shape[-2:]
-        enlarged = F.interpolate(image_raw, size=size, mode="bilinear", align_corners=False, antialias=True)
-        both = self(torch.cat([image, enlarged], dim=1), probability, draws)
-        return both[:, : image.shape[1]], both[:, image.shape[1] :]
+        size = pictures[0].shape[-2:]
+        others = [
+            F.interpolate(other, size=size, mode="bilinear", align_corners=False, antialias=True)
+            for other in pictures[1:]
+        ]
+        stacked = self(torch.cat([pictures[0], *others], dim=1), probability, draws)
+        return list(stacked.split(pictures[0].shape[1], dim=1))
 
     def _move(self, image: Float[Tensor, "b c s s"], probability: float, draws: Draws) -> Float[Tensor, "b c s s"]:
         size = image.shape[-1]

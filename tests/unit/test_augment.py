@@ -66,7 +66,7 @@ def test_probability_zero_leaves_every_bit(groups):
 
 def test_a_pair_without_augmentation_is_what_the_discriminator_sees_anyway():
     image, raw = pictures(size=32), pictures(size=8)
-    found_image, found_raw = Augment().pair(image, raw, 0.0, draws())
+    found_image, found_raw = Augment().alike([image, raw], 0.0, draws())
     enlarged = F.interpolate(raw, size=(32, 32), mode="bilinear", align_corners=False, antialias=True)
     assert torch.equal(found_image, image)
     assert torch.equal(found_raw, enlarged)
@@ -76,7 +76,7 @@ def test_a_pair_without_augmentation_is_what_the_discriminator_sees_anyway():
 
 def test_both_pictures_of_a_pair_get_the_same_transform():
     image = pictures(size=16)
-    one, other = Augment(ALL[:4]).pair(image, image, 1.0, draws())
+    one, other = Augment(ALL[:4]).alike([image, image], 1.0, draws())
     torch.testing.assert_close(one, other)
     assert not torch.allclose(one, image)
 

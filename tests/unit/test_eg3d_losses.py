@@ -19,8 +19,8 @@ from training.fades import fade
 from training.losses.adversarial import non_saturating_discriminator, non_saturating_generator, r1
 from training.losses.density import density_smoothness
 from training.recipe import Step
+from training.recipes.adversarial_config import BlurConfig, LossConfig, PoseConfig
 from training.recipes.eg3d import Adversarial, Config
-from training.recipes.eg3d_config import BlurConfig, LossConfig, PoseConfig
 
 
 @pytest.fixture(autouse=True)

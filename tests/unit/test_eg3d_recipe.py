@@ -15,7 +15,7 @@ from neural_core.cameras import orbit
 from neural_core.errors import ModelError, UsageError
 from neural_core.systems.eg3d.config import EG3DConfig
 from neural_core.systems.eg3d.system import build_generator
-from neural_core.systems.plane_config import HeadToModel, IdentityConfig, SuperResolutionConfig
+from neural_core.systems.plane_config import DecoderConfig, HeadToModel, IdentityConfig, SuperResolutionConfig
 from tests.tiny_models import METADATA, tiny_config
 from training.augment import AugmentConfig
 from training.blur import blurred
@@ -25,8 +25,9 @@ from training.discriminators import Discriminator, DualDiscriminator
 from training.draws import Draws
 from training.recipe import Phase, Step
 from training.recipes import eg3d_warm_start
-from training.recipes.eg3d import Adversarial, Config, check, check_start
-from training.recipes.eg3d_config import ExportConfig, new_generator
+from training.recipes.adversarial_config import ExportConfig, check, check_start
+from training.recipes.eg3d import Adversarial, Config
+from training.recipes.eg3d_config import new_generator
 from training.recipes.eg3d_warm_start import WarmStart
 
 CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
@@ -335,21 +336,21 @@ def test_training_starts_from_weights_and_inherits_their_licence(tmp_path):
     path = tmp_path / "start.safetensors"
     checkpoints.save(path, first.generator.state_dict(), "eg3d", dataclasses.asdict(config.model), METADATA)
     start = checkpoints.load(path)
-    check_start(config.model, start)
+    check_start("eg3d", config.model, start)
     recipe_of(config, start).export({"G": first.generator}, {}, tmp_path / "model.safetensors")
     header = checkpoints.read_header(tmp_path / "model.safetensors")
     assert (header.metadata["licence"], header.metadata["use"]) == (METADATA["licence"], METADATA["use"])
     assert header.json("source")["started_from"]["sha256"] == start.hash
 
     model = dataclasses.replace(config.model, render=dataclasses.replace(config.model.render, coarse=9))
-    check_start(model, start)  # how it is rendered is free
+    check_start("eg3d", model, start)  # how it is rendered is free
     boxed = dataclasses.replace(config.model, render=dataclasses.replace(config.model.render, box=2.0))
     with pytest.raises(ModelError, match=r"render.box = 1.0, but the configuration says 2.0"):
-        check_start(boxed, start)
+        check_start("eg3d", boxed, start)
     with pytest.raises(ModelError, match=r"plane_axes"):
-        check_start(dataclasses.replace(config.model, plane_axes=("xy", "xz", "zy")), start)
+        check_start("eg3d", dataclasses.replace(config.model, plane_axes=("xy", "xz", "zy")), start)
     with pytest.raises(ModelError, match="a model of next3d"):
-        check_start(config.model, dataclasses.replace(start, system="next3d"))
+        check_start("eg3d", config.model, dataclasses.replace(start, system="next3d"))
 
 
 @pytest.mark.parametrize(
@@ -368,9 +369,9 @@ def test_training_starts_from_weights_and_inherits_their_licence(tmp_path):
     ],
 )
 def test_settings_that_do_not_fit_are_refused_in_a_sentence(tables, words):
-    check(config_of())
+    check(config_of(), config_of().model)
     with pytest.raises(UsageError, match=words) as caught:
-        check(config_of(**tables))
+        check(config_of(**tables), config_of(**tables).model)
     assert caught.value.hint
 
 
@@ -393,7 +394,7 @@ def test_numbers_that_make_no_sense_are_refused(tables, words):
 def test_a_micro_batch_of_one_is_enough_where_nothing_is_compared():
     options = {"discriminator": {"group": 1}, "run": {"micro_batch": 1}}
     alone, swapping = config_of(**options, pose={"swap": 0.0, "fade_kimg": 0.0}), config_of(**options)
-    check(alone)
+    check(alone, alone.model)
     assert recipe_of(alone).together() == 1
     assert recipe_of(swapping).together() == 2
     assert recipe_of(config_of()).together() == 4
@@ -404,7 +405,7 @@ def test_the_other_kind_of_weights_is_refused_in_a_sentence():
     for model, other, hint in ((published, ours, "Set"), (ours, published, "Leave")):
         start = checkpoints.Checkpoint("eg3d", dataclasses.asdict(other), {}, {}, "0" * 64, "start")
         with pytest.raises(ModelError, match="one has a face code, one has none") as caught:
-            check_start(model, start)
+            check_start("eg3d", model, start)
         assert caught.value.hint.startswith(hint)
 
 
@@ -412,7 +413,7 @@ def test_the_other_kind_of_weights_is_refused_in_a_sentence():
     ("identity", "changes"),
     [
         (True, {"superresolution": SuperResolutionConfig(kind="8xdc")}),
-        (True, {"z_dim": 50, "identity": IdentityConfig(traits=True)}),
+        (True, {"z_dim": 50, "identity": IdentityConfig(traits=True), "decoder": DecoderConfig(features=9)}),
         (True, {"identity": IdentityConfig(shape_dims=41)}),
         (False, {"superresolution": SuperResolutionConfig(kind="subpixel")}),
     ],
@@ -440,7 +441,7 @@ def test_pictures_are_limited_where_nobody_learns_from_them():
 def test_the_warm_start_looks_for_the_inside_of_heads_where_the_model_has_them():
     moved = dataclasses.replace(tiny_config(), head_to_model=HeadToModel(2.0, (0.1, 0.2, 0.3)))
     here, there = (
-        WarmStart(eg3d_warm_start.Config(model=model), None, torch.device("cpu")).inside
+        WarmStart(eg3d_warm_start.Config(model=model), None, torch.device("cpu")).comparison.inside
         for model in (tiny_config(), moved)
     )
     assert_close(there - here, torch.tensor([0.1, 0.2, 0.3]).expand_as(here))
@@ -461,7 +462,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_settings(name):
     config = read(Config, read_toml(CONFIGS / f"{name}.toml"), name)
-    check(config)
+    check(config, config.model)
     model, render = config.model, config.model.render
     swap = config.pose.swap if model.mapping.label_scale else None
     assert render.coarse == render.fine
@@ -492,9 +493,10 @@ def test_our_settings_are_those_of_the_weights_that_they_start_from():
     ours, started = read_toml(CONFIGS / "eg3d-256.toml"), read_toml(CONFIGS / "default-eg3d.toml")
     assert ours["model"] == started["model"]
     config = read(Config, ours, "eg3d-256")
-    check(config)
+    check(config, config.model)
     assert config.model.image_size == 256
-    check(read(Config, read_toml(CONFIGS / "tiny.toml"), "tiny"))
+    tiny = read(Config, read_toml(CONFIGS / "tiny.toml"), "tiny")
+    check(tiny, tiny.model)
 
 
 def test_the_defaults_are_the_published_ones():
