@@ -14,13 +14,11 @@ from torch import Tensor, nn
 from ...cameras import Camera
 from ...nn.decoders import TriplaneDecoder
 from ...nn.stylegan2 import MappingNetwork, NoiseMode, SynthesisNetwork
-from ...nn.superresolution import SuperResolution
 from ...planes import Triplane
-from ...rendering.rays import camera_rays, pixel_centres
 from ...rendering.sampling import HALF, Sampling
-from ...rendering.volume import FieldFunction, Progress, VolumeRenderer
+from ...rendering.volume import FieldFunction, Progress
 from ..common import Rendering
-from ..plane_config import SUPERRESOLUTION
+from ..plane_parts import map_to_layers, render_field, renderer_of, superresolution_of
 from .config import EG3DConfig
 
 
@@ -50,30 +48,13 @@ class EG3DGenerator(nn.Module):
             config.w_dim, backbone.resolution, picture_channels, backbone.channels, clamp=backbone.clamp
         )
         self.decoder = TriplaneDecoder(backbone.plane_channels, decoder.hidden, decoder.features, decoder.lr_multiplier)
-        self.superresolution = self._superresolution()
-        render = config.render
-        self.renderer = VolumeRenderer(
-            box=render.box, ray_start=render.ray_start, ray_end=render.ray_end, coarse=render.coarse, fine=render.fine,
-            in_disparity=render.in_disparity, white_back=render.white_back, density_noise=render.density_noise,
-        )  # fmt: skip
+        self.superresolution = superresolution_of(config.superresolution, decoder.features, config.w_dim)
+        self.renderer = renderer_of(config.render)
 
-    def _superresolution(self) -> SuperResolution | None:
-        config = self.config.superresolution
-        if config.kind == "none":
-            return None
-        if config.kind == "subpixel":
-            raise ValueError("the sub-pixel super-resolution belongs to weights with a face code (config.identity)")
-        module = SUPERRESOLUTION[config.kind]
-        return SuperResolution(
-            self.config.decoder.features,
-            self.config.w_dim,
-            input_resolution=module.input_resolution,
-            channels=config.channels or module.channels,
-            first_doubles=module.first_doubles,
-            antialias=config.antialias,
-            only_enlarge=module.only_enlarge,
-            clamp=config.clamp,
-        )
+    @property
+    def layers(self) -> int:
+        """Return how many w a w_plus has."""
+        return self.backbone.layers
 
     def mapping(
         self,
@@ -91,20 +72,10 @@ class EG3DGenerator(nn.Module):
             truncation_psi: 1 for no truncation, 0 for the mean person.
             truncation_cutoff: how many layers are truncated; None for all. Only where truncation acts on w.
         """
-        config = self.config.mapping
-        if config.label_dim:
-            if label is None:
-                label = self.config.frontal_camera().label().to(z.device).expand(len(z), -1)
-            label = label * config.label_scale
-        else:
-            label = None
-        if config.truncation == "z":
-            z = z * truncation_psi
-        w = self.mapping_network(z, label)
-        w_plus = w[:, None].expand(-1, self.backbone.layers, -1)
-        if config.truncation == "z":
-            return w_plus
-        return self.mapping_network.truncate(w_plus, truncation_psi, truncation_cutoff)
+        if label is None:
+            label = self.config.frontal_camera().label()
+        mapping, layers = self.config.mapping, self.backbone.layers
+        return map_to_layers(self.mapping_network, mapping, layers, z, label, truncation_psi, truncation_cutoff)
 
     def person(self, w_plus: Float[Tensor, "b n w"], noise_mode: NoiseMode = "const") -> Person:
         """Return the people of some w_plus: the backbone makes their planes."""
@@ -154,13 +125,7 @@ class EG3DGenerator(nn.Module):
         Depths are in model units.
         """
         size = neural_resolution or self.config.render.neural_resolution
-        origins, directions = camera_rays(camera, pixel_centres(size, size, camera.intrinsics))
-        field = self.field(person)
-        result = self.renderer(field, origins, directions, sampling, chunk=chunk, on_progress=on_progress)
-        features = result.colour.transpose(1, 2).unflatten(2, (size, size))
-        image = image_raw = features[:, :3]
-        if self.superresolution is not None:
-            noise_mode = self.config.superresolution.noise_mode
-            image = self.superresolution(image_raw, features, person.w_plus, noise_mode)
-        depth, opacity = (values[:, None].unflatten(2, (size, size)) for values in (result.depth, result.opacity))
-        return Rendering(image, image_raw, features, depth, opacity)
+        return render_field(
+            self.renderer, self.superresolution, self.config.superresolution, self.field(person), person.w_plus,
+            camera, size, sampling, chunk=chunk, on_progress=on_progress,
+        )  # fmt: skip
