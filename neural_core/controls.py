@@ -54,14 +54,19 @@ def tensors(
         if not numbers.any():
             continue
         if not known:
-            raise UsageError(
-                f"{model} shows a still face and takes no expression.",
-                "Its rig in Blender does: use `neural-portrait demo`, or Create in the add-on.",
-            )
+            raise still_face(model)
         if name not in dimensions:
             raise UsageError(f'{model} takes no "{name}".', f"It takes {', '.join(dimensions)}.")
         found[name] = numbers.to(device)
     return found
+
+
+def still_face(model: str) -> UsageError:
+    """Return the sentence for a model, named by the argument, that cannot move a face."""
+    return UsageError(
+        f"{model} shows a still face and takes no expression.",
+        "Its rig in Blender does: use `neural-portrait demo`, or Create in the add-on.",
+    )
 
 
 def _named(control: str, value: object, names: Sequence[str], count: int) -> list[float]:

@@ -128,15 +128,39 @@ def posed(portrait: Portrait, asked: controls.Plain) -> PosedRig:
     chosen = controls.tensors(known, CONTROLS)
     actions = chosen.get("actions", torch.zeros(face.expressiondirs.shape[2])).double().numpy()
     moved = scale * face.expressiondirs.astype(np.float64) @ actions
-    names = [JOINTS.index(name) for name in face.joint_names]
-    rotations = rotation_matrices(chosen.get("joints", torch.zeros(len(JOINTS), 3)).double()[names])
-    places = torch.from_numpy(face.joints(vertices).astype(np.float64))
-    world = joint_transforms(rotations[None], places[None], torch.from_numpy(face.parents.astype(np.int64)))[0].numpy()
-    world[:, :3, 3] -= np.einsum("jab,jb->ja", world[:, :3, :3], places.numpy())  # from the pose at rest, not the joint
-    head = world[face.joint_names.index("head")]
-    transforms = np.einsum("vj,jab->vab", face.weights, np.linalg.inv(head) @ world)
+    motion = _motion(face, vertices, chosen.get("joints"))
+    head = motion[face.joint_names.index("head")]
+    transforms = np.einsum("vj,jab->vab", face.weights, np.linalg.inv(head) @ motion)
     shaped = np.concatenate([vertices + moved, np.ones((len(vertices), 1))], axis=1)
     return PosedRig(np.einsum("vab,vb->va", transforms, shaped)[:, :3], moved, transforms)
+
+
+def head_motion(portrait: Portrait, asked: controls.Plain) -> NDArray[np.float64]:
+    """Return the rigid motion [4, 4] of the skull against the shoulders: what `posed` takes back from everything.
+
+    A portrait that knows no face shape has the joints of the mean person. Raises UsageError as `posed` does.
+    """
+    face = face_model()
+    vertices = face.vertices() if portrait.shape is None else driver_vertices(portrait)
+    chosen = controls.tensors({"joints": asked.get("joints", {})}, CONTROLS)
+    return _motion(face, vertices.astype(np.float64), chosen.get("joints"))[face.joint_names.index("head")]
+
+
+def _motion(face: FaceModel, vertices: NDArray[np.float64], joints: torch.Tensor | None) -> NDArray[np.float64]:
+    """Return the rigid motion [J, 4, 4] of the rig's joints from rest, the root standing still.
+
+    Args:
+        face: the rig's.
+        vertices: [V, 3] neutral.
+        joints: [10, 3] rotations of `records.JOINTS`; None at rest.
+    """
+    names = [JOINTS.index(name) for name in face.joint_names]
+    turns = torch.zeros(len(JOINTS), 3) if joints is None else joints
+    places = torch.from_numpy(face.joints(vertices).astype(np.float64))
+    parents = torch.from_numpy(face.parents.astype(np.int64))
+    world = joint_transforms(rotation_matrices(turns.double()[names])[None], places[None], parents)[0].numpy()
+    world[:, :3, 3] -= np.einsum("jab,jb->ja", world[:, :3, :3], places.numpy())
+    return world
 
 
 def outer_faces() -> NDArray[np.int32]:

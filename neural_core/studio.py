@@ -33,6 +33,11 @@ class Loaded:
     system: System
     hash: str
 
+    @property
+    def title(self) -> str:
+        """What messages call it."""
+        return f'Model "{self.model.name}" ({self.system.info.name})'
+
 
 class Studio:
     """Keeps one model in memory, on one device."""
@@ -104,9 +109,8 @@ class Studio:
         Raises:
             UsageError: if the controls make no sense, or the model shows a still face and they ask for another.
         """
-        info = loaded.system.info
-        who = f'Model "{loaded.model.name}" ({info.name})'
-        return loaded.system.pose(portrait, controls.tensors(asked or {}, info.controls, who, self.device))
+        known = loaded.system.info.controls
+        return loaded.system.pose(portrait, controls.tensors(asked or {}, known, loaded.title, self.device))
 
     def draw(
         self, field: Field, camera: Camera, size: int, quality: str = "full", report: Report = silent

@@ -14,6 +14,7 @@ import tyro
 
 from .. import __version__
 from ..errors import PortraitError, UsageError, as_portrait_error
+from .animate import Animate
 from .capture import Capture
 from .console import Console
 from .demo import Demo
@@ -30,6 +31,7 @@ COMMANDS = {
     "generate": Generate,
     "render": Render,
     "mesh": Mesh,
+    "animate": Animate,
     "capture": Capture,
     "models": Models,
     "faces": Faces,
