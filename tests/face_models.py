@@ -36,7 +36,7 @@ def with_actions(face: FaceModel, names: tuple[str, ...]) -> FaceModel:
 
 
 def other_mesh(face: FaceModel, seed: int = 0) -> NDArray[np.float64]:
-    """Return [n, V] weights of new vertices on the skin and eyes of a model: each a quarter of an edge beside an old one."""
+    """Return [n, V] weights of new vertices on a model's skin and eyes: each a quarter of an edge beside an old one."""
     faces = outer_faces(face)
     used = np.unique(faces)
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])

@@ -49,12 +49,20 @@ class Faces:
         name = self.name or source.stem
         target = models.new_file(models.faces_folder(), name)
         console.report(f"Reading {source.name}", 0, 1)
-        from ..human.flame import read_flame
+        from ..human.flame import landmark_arrays, read_flame
         from ..human.model_files import convert
         from ..human.smpl import read_smpl
 
-        face = read_flame(source) if _is_flame(source) else read_smpl(source)
-        convert(source, target)
+        landmarks = {}
+        if _is_flame(source):
+            face = read_flame(source)
+            console.report("Finding the landmarks", 0, 1)
+            landmarks = landmark_arrays(face)
+            if not landmarks:
+                console.note("Its head is too unlike ours for landmarks; Next3D's published weights need them.")
+        else:
+            face = read_smpl(source)
+        convert(source, target, landmarks)
         console.facts["vertices"] = len(face.v_template)
         console.made(target, f"{face.name}: {len(face.v_template)} vertices, {face.licence}")
 

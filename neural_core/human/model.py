@@ -51,6 +51,7 @@ class FaceModel:
         landmarks_478: Where MediaPipe's 468 face and 10 iris landmarks lie, or None.
         licence: Licence of the data.
         source: What it was made from, and how.
+        origin: [3] where the origin of head space lies in the frame of the published file; 0 for a model of our own.
     """
 
     name: str
@@ -72,6 +73,7 @@ class FaceModel:
     landmarks_478: Embedding | None = None
     licence: str = ""
     source: str = ""
+    origin: NDArray[np.float32] = field(default_factory=lambda: np.zeros(3, np.float32))
 
     @property
     def J_regressor(self) -> NDArray[np.float32]:
@@ -136,6 +138,8 @@ class FaceModel:
             "uv": self.uv,
             "uv_faces": self.uv_faces,
         }
+        if self.origin.any():
+            tensors["origin"] = self.origin
         if self.posedirs is not None:
             tensors["posedirs"] = self.posedirs.astype(np.float16)
         tensors |= {f"parts/{name}": mask.astype(np.uint8) for name, mask in self.parts.items()}
@@ -203,4 +207,5 @@ class FaceModel:
             landmarks_478=embedding("478"),
             licence=header.get("licence", ""),
             source=header.get("source", ""),
+            origin=tensors.get("origin", np.zeros(3, np.float32)),
         )

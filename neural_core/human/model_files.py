@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,10 @@ def read_model_file(path: Path) -> ModelFile:
     return reader(path.name, data)
 
 
-def convert(source: Path, target: Path) -> ModelFile:
+def convert(source: Path, target: Path, more: Mapping[str, NDArray[Any]] | None = None) -> ModelFile:
     """Read ``source`` once and write its arrays to the safetensors file ``target``, with the digest of ``source``.
+
+    ``more`` are arrays to write beside them; those of the file of the same name are replaced.
 
     Raises:
         InputError: As :func:`read_model_file`.
@@ -85,6 +87,7 @@ def convert(source: Path, target: Path) -> ModelFile:
     from safetensors.numpy import save_file
 
     model = read_model_file(source)
+    model.arrays.update(more or {})
     header = {"format": FORMAT, "name": model.name, "sha256": model.sha256}
     header |= {f"text/{key}": text for key, text in model.texts.items()}
     with replacing(target) as partial:

@@ -168,7 +168,7 @@ class _Problem:
         return Registration(vertices, np.exp(estimate[-7]) * _rotation(estimate[-6:-3]), float(np.median(distances)))
 
     def _matches(self, vertices: Array, gate: float) -> tuple[Array, NDArray[np.integer], NDArray[np.integer]]:
-        """Return distances, outer vertices and the target's nearest ones, where these are near and look the same way."""
+        """Return distances, outer vertices and the target's nearest ones; only what is near and looks the same way."""
         outer = self._outer
         distances, found = self._tree.query(vertices[outer])
         normals = vertex_normals(vertices, self._outer_faces)[outer]

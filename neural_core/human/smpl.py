@@ -107,6 +107,7 @@ def from_published(
         uv_faces=np.zeros((0, 3), np.int32),
         licence=licence,
         source=f"{file.name}, sha256 {file.sha256}",
+        origin=origin.astype(np.float32),
     )
 
 

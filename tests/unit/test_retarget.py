@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from neural_core.human import retarget
+from neural_core.human import flame, retarget
 from neural_core.human.anny import load_anny_head
 from neural_core.human.lbs import lbs
 from neural_core.human.registration import register, surface_points, transferred_landmarks
@@ -93,8 +93,13 @@ def test_only_the_jaw_opens_the_jaw(fitted):
 
 @pytest.mark.parametrize(
     "values",
-    [{"eyeBlinkLeft": 1.0}, {"mouthSmileLeft": 0.6, "browInnerUp": 1.0}, {"jawOpen": 1.0}, {"jawOpen": 0.5, "mouthPucker": 0.7}],
-)  # fmt: skip
+    [
+        {"eyeBlinkLeft": 1.0},
+        {"mouthSmileLeft": 0.6, "browInnerUp": 1.0},
+        {"jawOpen": 1.0},
+        {"jawOpen": 0.5, "mouthPucker": 0.7},
+    ],
+)
 def test_the_other_face_does_what_was_asked(face, second, fitted, values):
     """The truth is the first model's own displacement at the points that the second one's vertices are."""
     asked = action(**values)
@@ -111,9 +116,8 @@ def posed(model, controls):
     pose[:, 2] = controls["jaw_pose"]
     arrays = (model.v_template, model.expressiondirs, model.j_regressor, model.parents, model.weights)
     template, directions, regressor, parents, weights = map(torch.from_numpy, arrays)
-    return (
-        lbs(controls["expression"], pose, template, directions, None, regressor, parents, weights).vertices[0].numpy()
-    )
+    found = lbs(controls["expression"], pose, template, directions, None, regressor, parents, weights)
+    return found.vertices[0].numpy()
 
 
 def test_eyes_turn_as_their_irises_move(face, fitted):
@@ -187,3 +191,14 @@ def test_a_model_without_expressions_is_refused(face, second):
     still = dataclasses.replace(second.model, expressiondirs=np.zeros((len(second.weights), 3, 0), np.float32))
     with pytest.raises(ValueError, match="no expressions"):
         retarget.fit_retargeting(face, still)
+
+
+def test_faces_import_carries_our_landmarks_to_flame(face, second, registration, monkeypatch):
+    monkeypatch.setattr(flame, "register", lambda source, target: registration)
+    triangles, barycentric = (flame.landmark_arrays(second.model)[name] for name in flame.LANDMARKS)
+    corners = second.model.v_template[second.model.faces[triangles]]
+    found = (corners * barycentric[..., None]).sum(1)
+    assert distances(found, face.landmarks(second.mean))[48:].max() < 2e-3  # the mouth
+    far = dataclasses.replace(registration, distance=0.01)
+    monkeypatch.setattr(flame, "register", lambda source, target: far)
+    assert flame.landmark_arrays(second.model) == {}
