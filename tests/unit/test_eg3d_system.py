@@ -143,7 +143,7 @@ def test_rendering_changes_nothing(system):
 
 
 def test_progress_comes_and_may_stop(plain, monkeypatch):
-    monkeypatch.setattr("neural_core.systems.eg3d.system._RAY_SAMPLES_A_CHUNK", 12 * 100)
+    monkeypatch.setattr("neural_core.systems.plane_system._RAY_SAMPLES_A_CHUNK", 12 * 100)
     field, told = plain.pose(plain.create(1)), []
     field.render(plain.creation_camera(), 16, lambda done, total: told.append((done, total)))
     assert told == [(100, 256), (200, 256), (256, 256)]

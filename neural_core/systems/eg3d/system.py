@@ -3,38 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ...cameras import Camera
 from ...checkpoints import Checkpoint, fill
-from ...errors import InputError, UsageError
+from ...errors import UsageError
 from ...fitting.tunable import with_tuned
-from ...rendering.compositing import activate_density
 from ...rendering.sampling import HALF, Sampling
 from ...rendering.volume import FieldFunction
-from ..common import Portrait, Progress, Rendering, SystemInfo
+from ..common import Portrait, Rendering, SystemInfo
+from ..plane_system import PlaneField, PlaneSystem, Render, offsets_of, own_face
 from .config import EG3DConfig
 from .generator import EG3DGenerator
 from .identity_generator import IdentityGenerator
 
 CONFIG = EG3DConfig
-
-_RAY_SAMPLES_A_CHUNK = 1 << 16
-"""Field evaluations between two calls of `on_progress`: under 200 ms on two cores with the published decoder."""
-
-_OFFSET = "offset/"
-"""Begins the names of a portrait's tensors that are added to what its code makes (`IdentityGenerator.offsets`)."""
-
-Draw = Callable[[Camera, int, int, Progress | None], Rendering]
-"""Camera in model space, size of the volume rendering, rays a chunk, progress -> rendering."""
 
 
 def build(checkpoint: Checkpoint, config: EG3DConfig, device: torch.device) -> EG3D:
@@ -48,35 +35,25 @@ def build_generator(config: EG3DConfig) -> EG3DGenerator | IdentityGenerator:
     """Return the network of a config, with random weights."""
     if config.identity is None:
         return EG3DGenerator(config)
-    from ...human.anny import load_anny_head
-
-    face = load_anny_head()
-    if face.name != config.identity.face:
-        raise UsageError(f'These weights need the face model "{config.identity.face}"; there is "{face.name}".')
-    return IdentityGenerator(config, face)
+    return IdentityGenerator(config, own_face(config.identity))
 
 
-class EG3D:
+class EG3D(PlaneSystem):
     """A generator with its weights (a `System`)."""
 
-    def __init__(self, generator: EG3DGenerator | IdentityGenerator, checkpoint_hash: str = "") -> None:
-        """Take the network; it is switched to inference.
+    name = "eg3d"
 
-        Args:
-            generator: on the device that is to compute.
-            checkpoint_hash: SHA-256 of the file that its weights come from.
-        """
-        self.generator = generator.requires_grad_(False).eval()
+    def __init__(self, generator: EG3DGenerator | IdentityGenerator, checkpoint_hash: str = "") -> None:
+        """Take the network; see `PlaneSystem`."""
+        super().__init__(generator, generator.config, checkpoint_hash)
         self.config = generator.config
-        self.checkpoint_hash = checkpoint_hash
-        self.device = next(generator.parameters()).device
 
     @property
     def info(self) -> SystemInfo:
         """Return what is true of it."""
         identity = self.config.identity
         return SystemInfo(
-            name="eg3d",
+            name=self.name,
             creates_from=("seed",),
             image_size=self.config.image_size,
             requires=() if identity is None else (identity.face,),
@@ -84,40 +61,7 @@ class EG3D:
         )
 
     @torch.no_grad()
-    def create(self, seed: int, truncation: float = 0.7) -> Portrait:
-        """Return the person of a seed.
-
-        Args:
-            seed: 0..2^32-1. z is drawn as the published scripts draw it, so their seeds show the same people.
-            truncation: 1 for none, 0 for the mean person.
-
-        Raises:
-            UsageError: if the seed is out of range.
-        """
-        if not 0 <= seed < 1 << 32:
-            raise UsageError(f"The seed {seed} is not between 0 and {(1 << 32) - 1}.")
-        # numpy's legacy generator is what the published scripts use; a newer one would show other people
-        code = np.random.RandomState(seed).randn(1, self.config.z_dim)
-        z = torch.from_numpy(code).float().to(self.device)
-        provenance = {"system": "eg3d", "seed": seed, "truncation": truncation}
-        if isinstance(self.generator, IdentityGenerator):
-            return self.portrait_of(z * truncation, provenance)
-        w_plus = self.generator.mapping(z, truncation_psi=truncation)
-        return Portrait("eg3d", self.checkpoint_hash, {"w_plus": w_plus.contiguous()}, None, provenance)
-
-    def portrait_of(self, z: Float[Tensor, "1 z"], provenance: Mapping[str, Any] | None = None) -> Portrait:
-        """Return the person of a code whose first numbers are the face model's coefficients.
-
-        Raises:
-            UsageError: if these weights have no such code.
-        """
-        if not isinstance(self.generator, IdentityGenerator):
-            raise UsageError("These weights know no face code: their people come from seeds.")
-        shape = z[0, : self.generator.shape_dims].clone()
-        return Portrait("eg3d", self.checkpoint_hash, {"z": z}, shape, dict(provenance or {"system": "eg3d"}))
-
-    @torch.no_grad()
-    def pose(self, portrait: Portrait, controls: Mapping[str, Tensor] | None = None) -> EG3DField:
+    def pose(self, portrait: Portrait, controls: Mapping[str, Tensor] | None = None) -> PlaneField:
         """Return the person as a field; their planes are made here, once.
 
         Raises:
@@ -126,37 +70,7 @@ class EG3D:
         """
         _refuse_controls(controls)
         generator = with_tuned(self.generator, portrait.tensors)
-        field, render = _of_latents(generator, self.latents(portrait))
-
-        def draw(camera: Camera, size: int, chunk: int, on_progress: Progress | None) -> Rendering:
-            return render(camera, size, chunk=chunk, on_progress=on_progress)
-
-        return EG3DField(self.config, field, draw)
-
-    def latents(self, portrait: Portrait) -> dict[str, Tensor]:
-        """Return what makes the portrait's person besides the weights: "w_plus", or "z" and every "offset/...".
-
-        Raises:
-            InputError: if the portrait has not the numbers that these weights need.
-        """
-        generator = self.generator
-        if not isinstance(generator, IdentityGenerator):
-            return {"w_plus": self._latent(portrait, "w_plus", (1, generator.backbone.layers, self.config.w_dim))}
-        found = {"z": self._latent(portrait, "z", (1, self.config.z_dim))}
-        for name, shape in generator.offsets.items():
-            key = _OFFSET + name
-            known = key in portrait.tensors
-            found[key] = self._latent(portrait, key, (1, *shape)) if known else torch.zeros(1, *shape).to(self.device)
-        return found
-
-    def portrait_of_latents(self, latents: Mapping[str, Tensor]) -> Portrait:
-        """Return the portrait of one person's latents; offsets of nothing but zeros are left out."""
-        kept = {
-            name: value.detach().clone() for name, value in latents.items() if name in ("z", "w_plus") or value.any()
-        }
-        generator = self.generator
-        shape = kept["z"][0, : generator.shape_dims].clone() if isinstance(generator, IdentityGenerator) else None
-        return Portrait("eg3d", self.checkpoint_hash, kept, shape, {"system": "eg3d"})
+        return PlaneField(self.config, *_of_latents(generator, self.latents(portrait)))
 
     def see(
         self,
@@ -168,29 +82,8 @@ class EG3D:
     ) -> Rendering:
         """Return people as cameras of head space see them, differentiable (see `fitting.tunable.Tunable`)."""
         _refuse_controls(controls)
-        space = self.config.head_to_model
         _, render = _of_latents(generator, latents)
-        return render(camera.scaled(space.scale, space.translation), sampling=sampling)
-
-    def _latent(self, portrait: Portrait, name: str, shape: tuple[int, ...]) -> Tensor:
-        tensor = portrait.tensors.get(name)
-        if tensor is None or tuple(tensor.shape) != shape:
-            found = "none" if tensor is None else f"one of shape {list(tensor.shape)}"
-            raise InputError(
-                f'These weights need a portrait with "{name}" of shape {list(shape)}; this one has {found}.',
-                "Create it again with the model that is to show it.",
-            )
-        return tensor.to(self.device, torch.float32)
-
-    def creation_camera(self) -> Camera:
-        """Return the frontal camera of the training pictures, in head space."""
-        return self.to_head_space(self.config.frontal_camera())
-
-    def to_head_space(self, camera: Camera) -> Camera:
-        """Return cameras of model space (as data sets are labelled) in head space; the pictures stay the same."""
-        space = self.config.head_to_model
-        x, y, z = space.translation
-        return camera.scaled(1 / space.scale, (-x / space.scale, -y / space.scale, -z / space.scale))
+        return render(self._in_model(camera), sampling=sampling)
 
 
 def _refuse_controls(controls: Mapping[str, Tensor] | None) -> None:
@@ -198,73 +91,11 @@ def _refuse_controls(controls: Mapping[str, Tensor] | None) -> None:
         raise UsageError(f"EG3D shows a still face and takes no {', '.join(controls)}.")
 
 
-def _of_latents(generator: nn.Module, latents: Mapping[str, Tensor]) -> tuple[FieldFunction, Callable[..., Rendering]]:
+def _of_latents(generator: nn.Module, latents: Mapping[str, Tensor]) -> tuple[FieldFunction, Render]:
     """Return the field of some latents' people, and their generator's `render` of them."""
     if isinstance(generator, EG3DGenerator):
         plain = generator.person(latents["w_plus"])
         return generator.field(plain), partial(generator.render, plain)
     assert isinstance(generator, IdentityGenerator)
-    offsets = {name.removeprefix(_OFFSET): value for name, value in latents.items() if name.startswith(_OFFSET)}
-    person = generator.person(latents["z"], offsets=offsets)
+    person = generator.person(latents["z"], offsets=offsets_of(latents))
     return generator.field(person), partial(generator.render, person)
-
-
-class EG3DField:
-    """A person whose planes are made (a `Field`)."""
-
-    def __init__(self, config: EG3DConfig, ask: FieldFunction, draw: Draw) -> None:
-        """Take the config, the function from points of model space to density and colour, and the renderer."""
-        self._config, self._ask, self._draw = config, ask, draw
-
-    @property
-    def box(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """Return the corners of the planes' cube in metres."""
-        space, half = self._config.head_to_model, self._config.render.box / 2
-        x, y, z = space.translation
-        low = ((-half - x) / space.scale, (-half - y) / space.scale, (-half - z) / space.scale)
-        high = ((half - x) / space.scale, (half - y) / space.scale, (half - z) / space.scale)
-        return low, high
-
-    @torch.no_grad()
-    def render(self, camera: Camera, size: int | None = None, on_progress: Progress | None = None) -> Rendering:
-        """Return the picture that a camera in head space sees.
-
-        Args:
-            camera: one camera.
-            size: width and height of the picture in pixels; None for the network's own. Without super-resolution
-                the volume is rendered at that size; with it the network's own picture is resized.
-            on_progress: told after each chunk of rays.
-
-        Depths are in metres.
-        """
-        config = self._config
-        own = config.render.neural_resolution
-        chunk = _RAY_SAMPLES_A_CHUNK // (config.render.coarse + config.render.fine)
-        resolution = size if size and config.superresolution.kind == "none" else own
-        space = config.head_to_model
-        found = self._draw(camera.scaled(space.scale, space.translation), resolution, chunk, on_progress)
-        image, opacity = found.image, found.opacity
-        if size and size != image.shape[-1]:
-            if opacity.shape[-1] == image.shape[-1]:  # coverage that a super-resolution told belongs to its picture
-                opacity = F.interpolate(opacity, (size, size), mode="bicubic", antialias=True).clamp(0, 1)
-            image = F.interpolate(image, (size, size), mode="bicubic", antialias=True).clamp(-1, 1)
-        return Rendering(image, found.image_raw, found.features, found.depth / space.scale, opacity)
-
-    @torch.no_grad()
-    def density(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        """Return the density at points of head space, in 1/metre; 0 outside the box."""
-        where = self._in_model(points)
-        density, _ = self._ask(where, torch.zeros_like(where))
-        inside = (where.abs() <= self._config.render.box / 2).all(-1)[0]
-        return torch.where(inside, activate_density(density[0, :, 0]) * self._config.head_to_model.scale, 0.0)
-
-    @torch.no_grad()
-    def colour(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        """Return the colour at points of head space, sRGB 0..1."""
-        where = self._in_model(points)
-        _, colour = self._ask(where, torch.zeros_like(where))
-        return colour[0, :, :3].clamp(0, 1)
-
-    def _in_model(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, "1 n 3"]:
-        space = self._config.head_to_model
-        return (points * space.scale + points.new_tensor(space.translation))[None]
