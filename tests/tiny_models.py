@@ -10,6 +10,7 @@ from neural_core import checkpoints
 from neural_core.systems.eg3d.config import EG3DConfig
 from neural_core.systems.eg3d.system import build_generator
 from neural_core.systems.next3d.config import MeshConfig, MovingConfig, Next3DConfig, StyleUNetConfig
+from neural_core.systems.next3d.system import build_generator as next3d_generator
 from neural_core.systems.plane_config import (
     BackboneConfig,
     DecoderConfig,
@@ -73,12 +74,27 @@ def save_tiny(path: Path, seed: int = 0) -> Path:
         for name, value in generator.named_parameters():
             if "to_rgb" in name:
                 value.zero_()  # planes are the mean planes alone
-        _make_ball(generator.mean_planes.features, generator.decoder)
+        make_ball(generator.mean_planes.features, generator.decoder)
     checkpoints.save(path, generator.state_dict(), "eg3d", dataclasses.asdict(config), METADATA)
     return path
 
 
-def _make_ball(features: torch.Tensor, decoder: torch.nn.Module) -> None:
+def save_tiny_next3d(path: Path, seed: int = 0) -> Path:
+    """Write a tiny moving model and return its path: a ball as `save_tiny` has it, whose face a drawing covers."""
+    config = tiny_next3d_config()
+    torch.manual_seed(seed)
+    generator = next3d_generator(config)
+    with torch.no_grad():
+        for name, value in generator.named_parameters():
+            if "to_rgb" in name:
+                value.zero_()
+        make_ball(generator.mean_planes.features, generator.decoder)
+        generator.mean_texture.features[:, :, 1:].normal_(std=0.5)  # colours move with the face, the ball stands still
+    checkpoints.save(path, generator.state_dict(), "next3d", dataclasses.asdict(config), METADATA)
+    return path
+
+
+def make_ball(features: torch.Tensor, decoder: torch.nn.Module) -> None:
     """Set the first feature to 4 (0.07 - u^2 - v^2), so that its mean over the planes falls off with the radius, and
     the density to a steep function of it that is positive within 0.3 model units, 0.15 m.
     """

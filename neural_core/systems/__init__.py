@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # a list of names must not cost the import of torch
 
     from .common import System
 
-SYSTEMS = {"eg3d": ".eg3d.system"}
+SYSTEMS = {"eg3d": ".eg3d.system", "next3d": ".next3d.system"}
 """A system's module has `CONFIG`, the class of its configs, and `build(checkpoint, config, device)`."""
 
 
