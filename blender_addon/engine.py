@@ -33,6 +33,8 @@ class Status:
     hint: str = ""
     kind: str = ""
     report: str = ""
+    preview: np.ndarray | None = None
+    """The newest picture of what is being made, [h, w, 4] uint8, first row on top."""
 
     @property
     def elapsed_s(self) -> float:
@@ -268,8 +270,9 @@ class Engine:
                 self.status.fraction = event.done / event.total if event.total > 0 else 0.0
         elif isinstance(event, (protocol.Image, protocol.Array)):
             running.reply_arrays.update(numpy_arrays(event.arrays))
+            self.status.preview = running.reply_arrays.get("image")
         elif isinstance(event, protocol.Done):
-            if isinstance(running.request, (protocol.Create, protocol.Open)):
+            if isinstance(running.request, (protocol.Create, protocol.Reconstruct, protocol.Stylise, protocol.Open)):
                 # The worker forgets portraits that were not used for long; the latest it surely has.
                 self._open = {running.request.portrait}
             running.reply_arrays.update(numpy_arrays(event.arrays))
@@ -295,7 +298,7 @@ class Engine:
             self._fail(error)
             return
         running.label, running.reply_arrays = step.label, {}
-        self.status.stage, self.status.fraction = step.label, 0.0
+        self.status.stage, self.status.fraction, self.status.preview = step.label, 0.0, None
         self._send(step.request)
 
     def _stopped(self, event: Stopped) -> None:

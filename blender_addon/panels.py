@@ -7,7 +7,7 @@ import bpy
 
 from . import expressions, live, model_list, preferences, sentences, session
 from .operators.animate import PORTRAIT_OT_key_expression, PORTRAIT_OT_reset_expression
-from .operators.create import PORTRAIT_OT_create, PORTRAIT_OT_random_seed
+from .operators.create import PORTRAIT_OT_create, PORTRAIT_OT_random_seed, PORTRAIT_OT_stylise
 from .operators.engine import (
     PORTRAIT_OT_cancel,
     PORTRAIT_OT_copy_report,
@@ -29,6 +29,8 @@ from .scene import find, lights
 
 _PREFERENCES_KINDS = {"engine", "model"}
 _WRAP_COLUMNS = 44
+_PREVIEW_SCALE = 9.0
+"""Size of the picture of what is being made, in heights of a button."""
 
 
 def draw_text(layout: bpy.types.UILayout, text: str, icon: str = "NONE", width: int = _WRAP_COLUMNS) -> None:
@@ -47,6 +49,9 @@ def draw_status(layout: bpy.types.UILayout) -> None:
         row = layout.row(align=True)
         row.progress(factor=status.fraction, text=f"{status.stage} ({status.elapsed_s:.0f} s)")
         row.operator(PORTRAIT_OT_cancel.bl_idname, text="", icon="X")
+        icon = session.preview_icon()
+        if icon:
+            layout.template_icon(icon_value=icon, scale=_PREVIEW_SCALE)
     elif status.state == "error":
         box = layout.box()
         box.alert = True
@@ -95,9 +100,9 @@ class PORTRAIT_PT_status(_PortraitPanel, bpy.types.Panel):
 
 
 class PORTRAIT_PT_create(_PortraitPanel, bpy.types.Panel):
-    """A person from a seed."""
+    """A person from a seed or a photo."""
 
-    bl_label = "Create from Seed"
+    bl_label = "Create"
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
@@ -107,12 +112,19 @@ class PORTRAIT_PT_create(_PortraitPanel, bpy.types.Panel):
         layout, settings = self.layout, context.scene.portrait
         layout.use_property_split = True
         layout.use_property_decorate = False
+        layout.row().prop(settings, "source", expand=True)
         layout.prop(settings, "model")
         _draw_model_line(layout, settings.model)
-        row = layout.row(align=True)
-        row.prop(settings, "seed")
-        row.operator(PORTRAIT_OT_random_seed.bl_idname, text="", icon="FILE_REFRESH")
-        layout.prop(settings, "truncation", slider=True)
+        if settings.source == "PHOTO":
+            layout.prop(settings, "photo")
+            column = layout.column(align=True)
+            column.prop(settings, "latent_iterations")
+            column.prop(settings, "weight_iterations")
+        else:
+            row = layout.row(align=True)
+            row.prop(settings, "seed")
+            row.operator(PORTRAIT_OT_random_seed.bl_idname, text="", icon="FILE_REFRESH")
+            layout.prop(settings, "truncation", slider=True)
         column = layout.column(heading="Make")
         column.prop(settings, "make_rig")
         column.prop(settings, "make_plane")
@@ -193,6 +205,22 @@ class PORTRAIT_PT_show(_PortraitPanel, bpy.types.Panel):
         _draw_identity(layout, find.identity_of(root))
 
 
+class PORTRAIT_PT_style(_PortraitPanel, bpy.types.Panel):
+    """Another style of the selected portrait."""
+
+    bl_label = "Style"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find.current(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.prop(context.scene.portrait, "style", text="")
+        layout.operator(PORTRAIT_OT_stylise.bl_idname, icon="BRUSH_DATA")
+
+
 class PORTRAIT_PT_system(_PortraitPanel, bpy.types.Panel):
     """The engine process."""
 
@@ -233,13 +261,23 @@ def _draw_model_line(layout: bpy.types.UILayout, name: str) -> None:
 
 def _draw_identity(layout: bpy.types.UILayout, identity: bpy.types.PropertyGroup) -> None:
     column = layout.column(align=True)
-    column.label(text=f"Seed {identity.seed}, truncation {identity.truncation:.2f}, {identity.model}")
+    who = identity.photo or f"Seed {identity.seed}, truncation {identity.truncation:.2f}"
+    column.label(text=f"{who}, {identity.model}")
+    if identity.style:
+        draw_text(column, f'Style: "{identity.style}"')
     column.label(text=f"Licence: {identity.licence}")
     if identity.use == "non-commercial":
         draw_text(column, sentences.NON_COMMERCIAL, icon="INFO")
 
 
-CLASSES = (PORTRAIT_PT_status, PORTRAIT_PT_create, PORTRAIT_PT_animate, PORTRAIT_PT_show, PORTRAIT_PT_system)
+CLASSES = (
+    PORTRAIT_PT_status,
+    PORTRAIT_PT_create,
+    PORTRAIT_PT_animate,
+    PORTRAIT_PT_show,
+    PORTRAIT_PT_style,
+    PORTRAIT_PT_system,
+)
 
 
 def register() -> None:

@@ -30,6 +30,28 @@ class PortraitSettings(bpy.types.PropertyGroup):
         default=DEFAULT_MODEL,
         search=_search_models,
     )
+    source: EnumProperty(
+        name="From",
+        items=[
+            ("SEED", "Seed", "Somebody who does not exist"),
+            ("PHOTO", "Photo", "The person in a photo; this takes minutes"),
+        ],
+        default="SEED",
+    )
+    photo: StringProperty(
+        name="Photo",
+        description="A photo of one person, from the front, the face over 100 pixels wide",
+        subtype="FILE_PATH",
+    )
+    latent_iterations: IntProperty(
+        name="Search steps", description="Steps that look for the person among the model's", default=450, min=0
+    )
+    weight_iterations: IntProperty(
+        name="Tuning steps", description="Steps that change the network until it draws the photo", default=500, min=0
+    )
+    style: StringProperty(
+        name="Style", description='What the portrait is to look like, in English: "a charcoal drawing"'
+    )
     seed: IntProperty(
         name="Seed",
         description="Which person: the same seed always gives the same face",
@@ -87,6 +109,8 @@ class PortraitIdentity(bpy.types.PropertyGroup):
     use: StringProperty(name="Use", description="What the licence of the weights allows")
     seed: IntProperty(name="Seed")
     truncation: FloatProperty(name="Truncation")
+    photo: StringProperty(name="Photo", description="Name of the photo that shows the person")
+    style: StringProperty(name="Style", description="The text that describes how the portrait looks")
     file: PointerProperty(
         name="Portrait file", description="The portrait itself, as text, for the engine", type=bpy.types.Text
     )

@@ -30,6 +30,11 @@ class CreateChoice:
     model: str = DEFAULT_MODEL
     seed: int = 7
     truncation: float = 0.7
+    photo: str = ""
+    """A file with somebody's photo, instead of seed and truncation."""
+    latent_iterations: int = 450
+    weight_iterations: int = 500
+    """A photo's: steps that look for the person, and steps that tune the network to them."""
     make_rig: bool = True
     make_plane: bool = True
     make_mesh: bool = True
@@ -45,6 +50,8 @@ class CreateChoice:
             raise errors.UsageError(f"The seed {self.seed} is not in 0 .. {SEED_LIMIT}.")
         if not 0.0 <= self.truncation <= 2.0:
             raise errors.UsageError(f"The truncation {self.truncation:g} is not in 0 .. 2.")
+        if min(self.latent_iterations, self.weight_iterations) < 0:
+            raise errors.UsageError("A number of steps is negative.")
         if not DETAIL_RANGE[0] <= self.detail <= DETAIL_RANGE[1]:
             raise errors.UsageError(f"The mesh detail {self.detail} is not in {DETAIL_RANGE[0]} .. {DETAIL_RANGE[1]}.")
         if not SIZE_RANGE[0] <= self.size <= SIZE_RANGE[1]:
@@ -61,9 +68,17 @@ class Shot:
     controls: dict[str, Any] = field(default_factory=dict)
 
 
-def create(choice: CreateChoice) -> protocol.Create:
-    """Return the request that makes a portrait."""
+def create(choice: CreateChoice) -> protocol.Create | protocol.Reconstruct:
+    """Return the request that makes a portrait, of a seed or of the person in a photo."""
+    if choice.photo:
+        steps = choice.latent_iterations, choice.weight_iterations
+        return protocol.Reconstruct(0, choice.model, choice.photo, choice.identifier, *steps)
     return protocol.Create(0, choice.model, choice.seed, choice.truncation, choice.identifier)
+
+
+def stylise(source: str, text: str, identifier: str) -> protocol.Stylise:
+    """Return the request for a portrait like `source`, in a style that a text describes."""
+    return protocol.Stylise(0, source, text, identifier)
 
 
 def open_portrait(identifier: str, data: bytes) -> protocol.Open:

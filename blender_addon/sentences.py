@@ -35,6 +35,16 @@ def no_portrait() -> UsageError:
     return UsageError("No portrait is selected.", "Select any object of a portrait.")
 
 
+def no_photo() -> UsageError:
+    """Create from a photo, and none is chosen."""
+    return UsageError("No photo is chosen.", "Choose a photo of one person from the front.")
+
+
+def no_style() -> UsageError:
+    """Stylise, and no text is given."""
+    return UsageError("No style is given.", 'Describe it in English: "a charcoal drawing".')
+
+
 def no_camera() -> UsageError:
     """The scene has no camera to draw from."""
     return UsageError("The scene has no camera.", "Make a camera the scene's camera (Ctrl+Numpad 0).")

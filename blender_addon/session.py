@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import bpy
+import bpy.utils.previews
+import numpy as np
 
 from . import model_list, preferences, sentences, tasks
 from .engine import Engine
@@ -17,6 +19,8 @@ PUMP_S = 0.05
 
 # Blender has one add-on registry, so there is one engine: made by register(), dropped by unregister().
 _engine: Engine | None = None
+_previews: bpy.utils.previews.ImagePreviewCollection | None = None
+_shown: np.ndarray | None = None
 
 
 def engine() -> Engine:
@@ -59,6 +63,22 @@ def kept(root: bpy.types.Object) -> tasks.KeptPortrait:
     if identity.model not in model_list.names(folder):
         raise sentences.model_missing(identity.model, identity.model_hash)
     return tasks.KeptPortrait(identity.uuid, portrait.kept_bytes(root), engine().has_open)
+
+
+def preview_icon() -> int:
+    """Return the icon that shows the newest picture of what is being made; 0 while there is none."""
+    global _shown
+    pixels = engine().status.preview
+    if pixels is None or _previews is None:
+        return 0
+    if "preview" not in _previews:
+        _previews.new("preview")
+    preview = _previews["preview"]
+    if _shown is not pixels:
+        _shown = pixels
+        preview.image_size = pixels.shape[1::-1]
+        preview.image_pixels_float.foreach_set((pixels[::-1].astype(np.float32) / 255.0).ravel())
+    return preview.icon_id
 
 
 def redraw() -> None:
@@ -106,17 +126,20 @@ def _before_load(*_: object) -> None:
 
 def register() -> None:
     """Make this part known to Blender."""
-    global _engine
+    global _engine, _previews
     _engine = Engine(preferences.required_worker_settings)
+    _previews = bpy.utils.previews.new()
     bpy.app.handlers.load_pre.append(_before_load)
 
 
 def unregister() -> None:
     """Take it back."""
-    global _engine
+    global _engine, _previews, _shown
     bpy.app.handlers.load_pre.remove(_before_load)
     if bpy.app.timers.is_registered(_pump):
         bpy.app.timers.unregister(_pump)
     if _engine is not None:
         _engine.stop()
-    _engine = None
+    if _previews is not None:
+        bpy.utils.previews.remove(_previews)
+    _engine = _previews = _shown = None

@@ -76,7 +76,19 @@ class Created:
 
 def create(choice: requests.CreateChoice) -> Task:
     """Make a portrait, its picture from the creation camera and its surface, as far as they are wanted."""
-    reply = yield Step("Creating the portrait", requests.create(choice))
+    label = "Finding the person" if choice.photo else "Creating the portrait"
+    reply = yield Step(label, requests.create(choice))
+    return (yield from _created(choice, reply))
+
+
+def stylise(kept: KeptPortrait, text: str, choice: requests.CreateChoice) -> Task:
+    """Make a portrait of the same person in another style; what comes with it is as `create` makes it."""
+    yield from _open(kept)
+    reply = yield Step("Changing the style", requests.stylise(kept.identifier, text, choice.identifier))
+    return (yield from _created(choice, reply))
+
+
+def _created(choice: requests.CreateChoice, reply: Reply) -> Task:
     portrait = Portrait(choice.identifier, reply.fields, reply.arrays)
     picture = surface = None
     if choice.make_plane:

@@ -89,6 +89,37 @@ class Create(Message):
 
 
 @dataclass(frozen=True)
+class Reconstruct(Message):
+    """Make a portrait of the person in a photo, and keep it under the client's name `portrait`.
+
+    `photo` is a file that the worker can read. The person is looked for in `latent_iterations` steps, then the weights
+    are tuned in `weight_iterations`. Until it is finished, `image` answers show the person so far. `done` is that of
+    Create, without seed and truncation.
+    """
+
+    type = "reconstruct"
+    model: str
+    photo: str
+    portrait: str
+    latent_iterations: int = 450
+    weight_iterations: int = 500
+
+
+@dataclass(frozen=True)
+class Stylise(Message):
+    """Make a portrait of the person of portrait `source` in a style that `text` describes; keep it as `portrait`.
+
+    Until it is finished, `image` answers show the person so far. `done` is that of Create.
+    """
+
+    type = "stylise"
+    source: str
+    text: str
+    portrait: str
+    iterations: int = 300
+
+
+@dataclass(frozen=True)
 class Open(Message):
     """Take the portrait of a .portrait file (array `file`, u1[n]) into the worker. `done` is that of Create."""
 
@@ -207,6 +238,8 @@ class Error(Message):
     trace: str = ""
 
 
-REQUESTS: tuple[type[Message], ...] = (Hello, List, Load, Create, Open, Render, Mesh, Export, Free, Cancel)
+REQUESTS: tuple[type[Message], ...] = (
+    *(Hello, List, Load, Create, Reconstruct, Stylise, Open, Render, Mesh, Export, Free, Cancel),
+)
 ANSWERS: tuple[type[Message], ...] = (Progress, Image, Array, Done, Error)
 MESSAGES: dict[str, type[Message]] = {message.type: message for message in REQUESTS + ANSWERS}

@@ -44,7 +44,9 @@ from .messages import (
     Open,
     Progress,
     RawArray,
+    Reconstruct,
     Render,
+    Stylise,
 )
 
 __all__ = [
@@ -69,7 +71,9 @@ __all__ = [
     "Open",
     "Progress",
     "RawArray",
+    "Reconstruct",
     "Render",
+    "Stylise",
     "encode",
     "read",
     "write",

@@ -1,18 +1,29 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Create a portrait from a seed."""
+"""Create a portrait from a seed or a photo, or in another style."""
 
 import random
 
 import bpy
+from mathutils import Vector
 
-from .. import requests, session, tasks
+from .. import requests, sentences, session, tasks
 from ..neural_core import errors
-from ..scene import portrait
+from ..scene import find, portrait
 from . import common
+
+BESIDE_M = 0.4
+"""How far a stylised portrait stands from the one that it was made of."""
+
+
+def _choice(settings: bpy.types.PropertyGroup, photo: str) -> requests.CreateChoice:
+    """Return what the panel says. Raises UsageError for what no engine could do."""
+    names = ("model", "seed", "truncation", "latent_iterations", "weight_iterations")
+    parts = ("make_rig", "make_plane", "make_mesh", "detail", "size")
+    return requests.CreateChoice(photo=photo, **{name: getattr(settings, name) for name in (*names, *parts)})
 
 
 class PORTRAIT_OT_create(bpy.types.Operator):
-    """Create the person of this seed: rig, head, surface, camera and picture in a collection of their own"""
+    """Create the person of this seed or photo: rig, head, surface, camera and picture in a collection of their own"""
 
     bl_idname = "portrait.create"
     bl_label = "Create Portrait"
@@ -23,17 +34,11 @@ class PORTRAIT_OT_create(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         settings = context.scene.portrait
+        photo = bpy.path.abspath(settings.photo) if settings.source == "PHOTO" else ""
         try:
-            choice = requests.CreateChoice(
-                model=settings.model,
-                seed=settings.seed,
-                truncation=settings.truncation,
-                make_rig=settings.make_rig,
-                make_plane=settings.make_plane,
-                make_mesh=settings.make_mesh,
-                detail=settings.detail,
-                size=settings.size,
-            )
+            if settings.source == "PHOTO" and not photo:
+                raise sentences.no_photo()
+            choice = _choice(settings, photo)
         except errors.PortraitError as error:
             return common.refused(self, error)
 
@@ -43,6 +48,36 @@ class PORTRAIT_OT_create(bpy.types.Operator):
             _frame_in_view()
 
         session.start("Create Portrait", tasks.create(choice), apply)
+        return common.finished(self)
+
+
+class PORTRAIT_OT_stylise(bpy.types.Operator):
+    """Make a portrait of the selected person in the style that the text describes, beside the one that is there"""
+
+    bl_idname = "portrait.stylise"
+    bl_label = "Stylise"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return common.has_portrait(cls, context) and common.engine_is_free(cls)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        source, settings = find.current(context), context.scene.portrait
+        text = settings.style.strip()
+        try:
+            if not text:
+                raise sentences.no_style()
+            kept, choice = session.kept(source), _choice(settings, find.identity_of(source).photo)
+        except errors.PortraitError as error:
+            return common.refused(self, error)
+        place = source.location + Vector((BESIDE_M, 0.0, 0.0))
+
+        def apply(created: tasks.Created) -> None:
+            root = portrait.build(bpy.context.scene, created, style=text)
+            root.location = place
+            _frame_in_view()
+
+        session.start("Stylise", tasks.stylise(kept, text, choice), apply)
         return common.finished(self)
 
 
@@ -72,4 +107,4 @@ def _frame_in_view() -> None:
             shading.color_type = "VERTEX"
 
 
-CLASSES = (PORTRAIT_OT_create, PORTRAIT_OT_random_seed)
+CLASSES = (PORTRAIT_OT_create, PORTRAIT_OT_stylise, PORTRAIT_OT_random_seed)

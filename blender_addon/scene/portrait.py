@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -23,10 +24,10 @@ MOUTH_STRETCH = 2.0
 _PORTRAIT_FIELDS = ("model", "model_hash", "system", "licence", "use", "seed", "truncation", "animatable")
 
 
-def build(scene: bpy.types.Scene, created: Created) -> bpy.types.Object:
-    """Bring a created portrait into the scene at the 3D cursor and return its root."""
+def build(scene: bpy.types.Scene, created: Created, style: str = "") -> bpy.types.Object:
+    """Bring a created portrait into the scene at the 3D cursor and return its root; `style` is what made it so."""
     portrait, choice = created.portrait, created.choice
-    collection = bpy.data.collections.new(f"Portrait {choice.seed}")
+    collection = bpy.data.collections.new(f"Portrait {style or Path(choice.photo).stem or choice.seed}")
     scene.collection.children.link(collection)
     name = collection.name
     root = _add(collection, bpy.data.objects.new(name, None), "ROOT")
@@ -34,7 +35,7 @@ def build(scene: bpy.types.Scene, created: Created) -> bpy.types.Object:
     root.rotation_euler = (math.pi / 2, 0.0, 0.0)
     root.location = scene.cursor.location
     armature = _build_rig(collection, name, root, portrait) if choice.make_rig else None
-    _remember(armature or root, name, created)
+    _remember(armature or root, name, created, style)
     own_camera = _build_camera(scene, collection, name, root, tuple(portrait.fields["camera"]))
     if created.surface is not None:
         build_surface(collection, name, root, created.surface)
@@ -203,10 +204,11 @@ def _build_plane(
     return plane
 
 
-def _remember(holder: bpy.types.Object, name: str, created: Created) -> None:
+def _remember(holder: bpy.types.Object, name: str, created: Created, style: str) -> None:
     identity, fields = holder.portrait, created.portrait.fields
     identity.uuid = created.choice.identifier
     identity.version = __version__
+    identity.photo, identity.style = Path(created.choice.photo).name, style
     for field in _PORTRAIT_FIELDS:
         if fields.get(field) is not None:  # a portrait that was not made from a seed has none
             setattr(identity, field, fields[field])

@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from neural_core import __version__, protocol
 
 RADII = np.array([0.08, 0.12, 0.10], np.float32)  # metres
+PREVIEW_S = 0.15  # longer than a tick of the add-on's timer
 JAW_DROP = np.array([0.0, -0.03, -0.01], np.float32)
 JOINTS = ("root", "neck", "head", "jaw", "left_eye", "right_eye")
 PARENTS = (-1, 0, 1, 2, 2, 2)
@@ -180,12 +181,35 @@ class Worker:
         self.send(protocol.Progress(request.id, "mapping", 1, 2))
         self.created(request.id, request.portrait, request.truncation)
 
+    def reconstruct(self, request: protocol.Reconstruct) -> None:
+        if not Path(request.photo).is_file():
+            self.send(protocol.Error(request.id, "input", f'Cannot read "{request.photo}".', "JPEG files work."))
+            return
+        steps = request.latent_iterations + request.weight_iterations
+        self.portraits[request.portrait] = (request.model, 5)
+        self.previews(request.id, steps)
+        self.created(request.id, request.portrait, None)
+
+    def stylise(self, request: protocol.Stylise) -> None:
+        if self.known(request.id, request.source):
+            model, seed = self.portraits[request.source]
+            self.portraits[request.portrait] = (model, seed + len(request.text))
+            self.previews(request.id, request.iterations)
+            self.created(request.id, request.portrait, 0.7)
+
+    def previews(self, number: int, steps: int) -> None:
+        """Show two pictures on the way, the jaw more and more open."""
+        for part in (1, 2):
+            self.send(protocol.Image(number, raw({"image": picture(8, part / 2)})))
+            self.send(protocol.Progress(number, "looking", steps * part // 2, steps))
+            time.sleep(PREVIEW_S)
+
     def open(self, request: protocol.Open) -> None:
         _, kind, seed = request.arrays["file"].data.split()
         self.portraits[request.portrait] = ("moving" if kind == b"moving" else "default-eg3d", int(seed))
         self.created(request.id, request.portrait, 0.7)
 
-    def created(self, number: int, portrait: str, truncation: float) -> None:
+    def created(self, number: int, portrait: str, truncation: float | None) -> None:
         model, seed = self.portraits[portrait]
         fields = {
             "model": model,
@@ -194,7 +218,7 @@ class Worker:
             "licence": "CC0-1.0",
             "licence_url": "",
             "use": "any",
-            "seed": seed,
+            "seed": None if truncation is None else seed,
             "truncation": truncation,
             "camera": list(CAMERA),
             "joint_names": list(JOINTS),
@@ -208,12 +232,12 @@ class Worker:
         self.send(protocol.Done(number, fields, raw(arrays)))
 
     def render(self, request: protocol.Render) -> None:
-        if self.known(request):
+        if self.known(request.id, request.portrait):
             self.send(protocol.Image(request.id, raw({"image": picture(request.size, self.jaw(request))})))
             self.send(protocol.Done(request.id, {"size": request.size, "seconds": 0.0}))
 
     def mesh(self, request: protocol.Mesh) -> None:
-        if self.known(request):
+        if self.known(request.id, request.portrait):
             seed = self.portraits[request.portrait][1]
             self.send(protocol.Done(request.id, {}, raw(surface(seed, request.detail, self.jaw(request)))))
 
@@ -221,10 +245,10 @@ class Worker:
         """How far the jaw of the face that is asked for is open."""
         return request.controls.get("actions", {}).get("jawOpen", 0.0)
 
-    def known(self, request: protocol.Render | protocol.Mesh) -> bool:
-        if request.portrait in self.portraits:
+    def known(self, number: int, portrait: str) -> bool:
+        if portrait in self.portraits:
             return True
-        self.send(protocol.Error(request.id, "usage", f'There is no portrait "{request.portrait}".'))
+        self.send(protocol.Error(number, "usage", f'There is no portrait "{portrait}".'))
         return False
 
     def linger(self, request: protocol.Create, obey: bool) -> None:

@@ -8,6 +8,7 @@ import shutil
 
 import display
 import pytest
+import staging
 
 EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
 
@@ -22,7 +23,11 @@ pytestmark = [
 def session(request, stub_stage, tmp_path_factory):
     """What a session reported, and what Blender printed."""
     out = tmp_path_factory.mktemp("session")
-    log = display.run_plan(request.param, stub_stage, "session", out)
+    models = tmp_path_factory.mktemp("models")
+    staging.write_model(models / "moving.safetensors")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEURAL_PORTRAIT_MODELS", str(models))
+        log = display.run_plan(request.param, stub_stage, "session", out)
     if "libGL" in log and not (out / "facts.json").exists():
         pytest.skip(f"this Blender has no OpenGL library: {log.strip()}")
     assert (out / "facts.json").is_file(), log
@@ -33,7 +38,8 @@ def test_panels_are_drawn_without_errors(session):
     facts, log = session
     assert "Traceback" not in log
     assert set(facts["drawn"]) == {
-        *("PORTRAIT_PT_status", "PORTRAIT_PT_create", "PORTRAIT_PT_animate", "PORTRAIT_PT_show", "PORTRAIT_PT_system"),
+        *("PORTRAIT_PT_status", "PORTRAIT_PT_create", "PORTRAIT_PT_animate", "PORTRAIT_PT_show"),
+        *("PORTRAIT_PT_style", "PORTRAIT_PT_system"),
     }
 
 
@@ -57,6 +63,18 @@ def test_killed_worker_leaves_a_sentence_and_the_next_create_works(session):
     assert facts["state"] == "error"
     assert facts["message"] == "The engine stopped (killed, perhaps for lack of memory) while creating the portrait."
     assert (facts["after_kill"], facts["after_next_create"]) == (1, 2)
+
+
+def test_a_photo_shows_pictures_on_the_way(session):
+    facts, _ = session
+    assert any(facts["preview_icons"])
+    assert facts["after_photo"] == 3
+
+
+def test_the_live_picture_follows_the_frame(session):
+    """The stub's blue is a quarter, and half of the jaw beside it; keys are smooth, so half way is half open."""
+    facts, _ = session
+    assert facts["blue"] == pytest.approx([64, 128, 191], abs=2)
 
 
 def test_cancel_button(session):

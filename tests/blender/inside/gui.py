@@ -3,8 +3,8 @@
 
     blender --factory-startup -P gui.py -- <folder of the staged package> <plan> <output folder>
 
-Plan "session": Create; undo and redo it; kill the worker in the middle of the next Create; Create again. Writes
-facts.json. Plan "picture": Create, open the panels, and wait to be photographed.
+Plan "session": Create; undo and redo it; kill the worker in the middle of the next Create; Create again, once from a
+photo; keep a picture live. Writes facts.json. Plan "picture": Create, open the panels, and wait to be photographed.
 """
 
 import json
@@ -27,7 +27,7 @@ sys.path.insert(0, STAGE)
 addon_utils.enable("neural_portrait", default_set=True)
 
 from neural_portrait import panels, session  # noqa: E402
-from neural_portrait.scene import find, lights  # noqa: E402
+from neural_portrait.scene import find, image_plane, lights  # noqa: E402
 
 facts = {"drawn": []}
 
@@ -46,9 +46,10 @@ def remember_drawing(cls):
 for panel in panels.CLASSES:
     remember_drawing(panel)
 if PLAN == "session":  # closed panels are not drawn
-    bpy.utils.unregister_class(panels.PORTRAIT_PT_system)
-    panels.PORTRAIT_PT_system.bl_options = set()
-    bpy.utils.register_class(panels.PORTRAIT_PT_system)
+    for closed in (panels.PORTRAIT_PT_style, panels.PORTRAIT_PT_system):
+        bpy.utils.unregister_class(closed)
+        closed.bl_options = set()
+        bpy.utils.register_class(closed)
 
 
 def view():
@@ -115,6 +116,16 @@ def session_plan():
     yield from until_free()
     facts["after_next_create"] = len(find.roots(bpy.context.scene))
 
+    settings = bpy.context.scene.portrait
+    settings.source, settings.photo = "PHOTO", __file__  # the stub only asks whether it is there
+    press_create()
+    facts["preview_icons"] = []
+    while session.engine().busy:
+        facts["preview_icons"].append(session.preview_icon())
+        yield
+    facts["after_photo"] = len(find.roots(bpy.context.scene))
+    settings.source = "SEED"
+
     bpy.context.scene.portrait.model = "slow"
     press_create()
     while session.engine().status.fraction == 0.0:
@@ -124,7 +135,32 @@ def session_plan():
     yield from until_free()
     facts["cancelled"] = session.engine().status.message
     yield
+    yield from live_plan()
     (Path(OUT) / "facts.json").write_text(json.dumps(facts))
+
+
+def live_plan():
+    """Keep the picture of a portrait live while time passes; count its undo steps."""
+    settings, scene = bpy.context.scene.portrait, bpy.context.scene
+    settings.model = "moving"
+    press_create()
+    yield from until_free()
+    root = find.current(bpy.context)
+    rig = find.part(root, "RIG")
+    for frame, value in ((1, 0.0), (11, 1.0)):
+        rig["jawOpen"] = value
+        rig.keyframe_insert('["jawOpen"]', frame=frame)
+    with view():
+        bpy.ops.portrait.live_picture()
+    facts["blue"] = []
+    for frame in (1, 6, 11):
+        scene.frame_set(frame)
+        for _ in range(5):  # ticks of this plan, of 0.2 s each
+            yield
+        image = image_plane.image_of(find.part(root, "PLANE"))
+        facts["blue"].append(round(255 * image.pixels[4 * (image.size[0] * image.size[1] // 2) + 2]))
+    with view():
+        bpy.ops.portrait.live_picture()
 
 
 def picture_plan():
