@@ -26,3 +26,5 @@ NEXT3D_DRAWING = 1e-4  # relative to the largest; seen: 6e-5, in slivers whose a
 NEXT3D_PLANES = 1e-5  # relative to the largest
 NEXT3D_PICTURE = 2e-4  # absolute; raw pictures, depths, pictures
 NEXT3D_UNIT = 1e-4  # absolute; the small files
+NEXT3D_SLIVERS = 5e-3  # share of the planes' pixels; seen: 2.6e-3, around one pixel
+NEXT3D_SLIVER_PICTURE = 4e-3  # absolute; seen: 1.8e-3
