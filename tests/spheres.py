@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from neural_core.cameras import Camera, orbit
-from neural_core.records import BACKGROUND, SKIN, Record
+from neural_core.human.arkit import ACTIONS
+from neural_core.records import BACKGROUND, JOINTS, SKIN, Record
 from neural_core.rendering.rays import camera_rays, pixel_centres
 
 RADIUS = 0.2
@@ -60,6 +61,17 @@ def write_spheres(folder: Path, people: int, views: int, size: int, z_dim: int) 
         )
         record.save(folder / "records" / f"{person:06d}.npz")
     (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
+
+
+def write_moving_spheres(folder: Path, people: int, views: int, size: int, z_dim: int) -> None:
+    """Write `write_spheres`' data set with records that tell of faces and necks; spheres have nothing to move."""
+    write_spheres(folder, people, views, size, z_dim)
+    rng = np.random.default_rng(1)
+    for file in sorted((folder / "records").glob("*.npz")):
+        actions = rng.uniform(0, 1, (views, len(ACTIONS))).astype(np.float32)
+        joints = np.zeros((views, len(JOINTS), 3), np.float32)
+        joints[:, JOINTS.index("neck")] = rng.normal(0, 0.1, (views, 3))
+        dataclasses.replace(Record.load(file), actions=actions, joints=joints).save(file)
 
 
 def empty_record(names: list[str]) -> Record:
