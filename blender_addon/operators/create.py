@@ -46,6 +46,9 @@ class PORTRAIT_OT_create(bpy.types.Operator):
             # Into the scene that the user sees now: it may be another than when the button was pressed.
             portrait.build(bpy.context.scene, created)
             _frame_in_view()
+            notes = created.portrait.fields.get("notes")
+            if notes:
+                session.engine().notice(" ".join(notes))
 
         session.start("Create Portrait", tasks.create(choice), apply)
         return common.finished(self)

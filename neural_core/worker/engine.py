@@ -21,6 +21,8 @@ from ..progress import Report
 from ..studio import Loaded, Studio
 from ..systems.common import Field, Portrait
 
+PREVIEW_EVERY = 10
+"""Iterations between two pictures of a portrait that is being made: seconds apart without a graphics card."""
 PORTRAITS_KEPT = 8
 """Portraits with their planes that stay in memory; the one not used for longest goes first."""
 
@@ -49,15 +51,23 @@ class Held:
 class Engine:
     """Models and portraits of one worker."""
 
-    def __init__(self, device: str) -> None:
-        """Choose the device. Raises UsageError if there is none of that name."""
+    def __init__(self, device: str, send: Callable[[protocol.Message], object]) -> None:
+        """Choose the device. Raises UsageError if there is none of that name.
+
+        Args:
+            device: what `devices.choose` understands.
+            send: takes answers that go out while a request is still worked on.
+        """
         self._studio = Studio(device)
+        self._send = send
         self._held: OrderedDict[str, Held] = OrderedDict()
         self._handlers: dict[type[protocol.Message], Callable[[Any, Report], Result]] = {
             protocol.Hello: self._hello,
             protocol.List: self._list,
             protocol.Load: self._load,
             protocol.Create: self._create,
+            protocol.Reconstruct: self._reconstruct,
+            protocol.Stylise: self._stylise,
             protocol.Open: self._open,
             protocol.Render: self._render,
             protocol.Mesh: self._mesh,
@@ -90,6 +100,37 @@ class Engine:
         made = self._studio.create(request.model, request.seed, request.truncation, report)
         return self._hold(request.portrait, *made, report)
 
+    def _reconstruct(self, request: protocol.Reconstruct, report: Report) -> Result:
+        from ..fitting.inversion import Length
+        from ..fitting.reconstruct import Options, reconstruct
+
+        length = Length(request.latent_iterations, request.weight_iterations)
+        options = Options(request.model, length, preview_every=PREVIEW_EVERY)
+        show = self._shower(request)
+        portrait = reconstruct(self._studio, Path(request.photo), options, report, show)
+        return self._hold(request.portrait, self._studio.load(request.model, report), portrait, report)
+
+    def _stylise(self, request: protocol.Stylise, report: Report) -> Result:
+        from ..fitting.clip import load_clip
+        from ..fitting.stylise import Options, stylise
+
+        held = self._find(request.source)
+        report("Loading CLIP", 0, 1)
+        judge = load_clip("Stylisation", self._studio.device)
+        options = Options(request.text, iterations=request.iterations, preview_every=PREVIEW_EVERY)
+        work = stylise(held.loaded.system, judge, options, held.portrait, report, self._shower(request))
+        return self._hold(request.portrait, held.loaded, work.portrait(), report)
+
+    def _shower(self, request: protocol.Message) -> Callable[[np.ndarray | torch.Tensor, int], None]:
+        """Return a function of a picture on the way, u1[h,w,4] or 0..1, and the iterations done, that sends it."""
+
+        def show(picture: np.ndarray | torch.Tensor, iteration: int) -> None:
+            if isinstance(picture, torch.Tensor):
+                picture = (picture.clamp(0, 1) * 255).round().byte().cpu().numpy()
+            self._send(protocol.Image(request.id, {"image": raw(picture)}))
+
+        return show
+
     def _open(self, request: protocol.Open, report: Report) -> Result:
         file = request.arrays.get("file")
         if file is None or file.dtype != "u1":
@@ -109,7 +150,7 @@ class Engine:
         self._held.move_to_end(name)
         while len(self._held) > PORTRAITS_KEPT:
             self._held.popitem(last=False)
-        known = ("seed", "truncation", "licence", "licence_url", "use")
+        known = ("seed", "truncation", "licence", "licence_url", "use", "psnr", "notes")
         fields = {
             **{key: portrait.provenance.get(key) for key in known},
             "model": loaded.model.name,

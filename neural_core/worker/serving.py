@@ -103,7 +103,7 @@ class Server:
                     "Choose the Python that has PyTorch in the add-on's preferences, or install neural-portrait there.",
                     kind="engine",
                 ) from error
-            self._engine = Engine(self._device)
+            self._engine = Engine(self._device, self._send)
         return self._engine
 
     def _send(self, message: protocol.Message) -> None:

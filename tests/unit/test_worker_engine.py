@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The worker's engine with a system that moves: what its controls do to pictures, surfaces and rigs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 from neural_core import protocol, rigs
 from neural_core.human.arkit import ACTIONS
@@ -16,16 +19,23 @@ WIDE = {"actions": {"jawOpen": 1.0}}
 
 
 @pytest.fixture
-def engine(tmp_path, monkeypatch):
-    """An engine that holds the portrait "p" of the moving ball."""
+def engine(tmp_path, monkeypatch, sent):
+    """An engine that knows the moving ball."""
     moving_ball.register(monkeypatch)
     monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(tmp_path))
     moving_ball.save(tmp_path / "ball.safetensors")
-    return Engine("cpu")
+    return Engine("cpu", sent.append)
+
+
+@pytest.fixture
+def sent():
+    """What an engine sent before it was done."""
+    return []
 
 
 @pytest.fixture
 def made(engine):
+    """The answer to a request for the portrait "p"."""
     return ask(engine, protocol.Create(1, "ball", 3, 0.7, "p"))[-1]
 
 
@@ -119,3 +129,58 @@ def test_a_rig_that_is_asked_nothing_is_at_rest(engine, made):
 
 def test_joints_are_those_of_records():
     assert rigs.CONTROLS[1].dimension == 3 * len(JOINTS)
+
+
+def test_a_photo_becomes_a_portrait_with_pictures_on_the_way(engine, sent, monkeypatch, tmp_path):
+    """What fits the model has its own tests; here it is asked right, and its pictures and portrait go on."""
+    from neural_core.fitting import reconstruct
+
+    pictures = [np.full((4, 4, 4), shade, np.uint8) for shade in (1, 2)]
+    asked = []
+
+    def fit(studio, photo, options, report, on_preview):
+        asked.append((photo, options.model, options.length.latents, options.length.weights))
+        for picture in pictures:
+            on_preview(picture, 10)
+        portrait = studio.load(options.model, report).system.create(8)
+        said = {"model": options.model, "psnr": 30.0, "notes": ["Far away."], "licence": "CC0-1.0"}
+        return dataclasses.replace(portrait, provenance=said)
+
+    monkeypatch.setattr(reconstruct, "reconstruct", fit)
+    done = ask(engine, protocol.Reconstruct(7, "ball", str(tmp_path / "me.jpg"), "q", 3, 4))[-1]
+    assert asked == [(tmp_path / "me.jpg", "ball", 3, 4)]
+    assert [message.id for message in sent] == [7, 7]
+    for message, picture in zip(sent, pictures, strict=True):
+        np.testing.assert_array_equal(array(message.arrays["image"]), picture)
+    assert (done.fields["seed"], done.fields["psnr"], done.fields["notes"]) == (None, 30.0, ["Far away."])
+    assert done.fields["animatable"]
+    opened = ask(engine, protocol.Open(8, "again", {"file": done.arrays["portrait"]}))[-1]
+    assert opened.fields == done.fields
+    assert isinstance(ask(engine, protocol.Render(9, "q", tuple(done.fields["camera"]), SIZE))[-1], protocol.Done)
+
+
+def test_a_style_makes_another_portrait_of_the_same_person(engine, made, sent, monkeypatch):
+    from neural_core.fitting import clip, stylise
+
+    asked = []
+
+    class Work:
+        def __init__(self, portrait):
+            self._portrait = portrait
+
+        def portrait(self):
+            return dataclasses.replace(self._portrait, provenance={**self._portrait.provenance, "style": "x"})
+
+    def learn(system, judge, options, portrait, report, on_preview):
+        asked.append((judge, options.text, options.iterations, portrait.provenance["seed"]))
+        on_preview(torch.tensor([[[0.0, 0.5, 1.0, 2.0]]]), 10)
+        return Work(portrait)
+
+    monkeypatch.setattr(clip, "load_clip", lambda who, device: "judge")
+    monkeypatch.setattr(stylise, "stylise", learn)
+    done = ask(engine, protocol.Stylise(7, "p", "a drawing", "q", 20))[-1]
+    assert asked == [("judge", "a drawing", 20, 3)]
+    assert array(sent[0].arrays["image"]).tolist() == [[[0, 128, 255, 255]]]
+    assert done.fields["seed"] == 3
+    assert engine._held["q"].portrait.provenance["style"] == "x"
+    assert "style" not in engine._held["p"].portrait.provenance

@@ -27,6 +27,7 @@ def test_a_photo_becomes_a_portrait_that_says_whose(photo, scene):
     identity = find.identity_of(root)
     assert (identity.photo, identity.style, identity.model) == ("me at home.jpg", "", "default-eg3d")
     assert portrait.kept_bytes(root) == b"stub portrait 5"
+    assert session.engine().status.message == "The face looks away."
     assert {ob.portrait.role for ob in root.children_recursive} >= {"RIG", "SURFACE", "PLANE", "CAMERA"}
 
 
