@@ -153,7 +153,7 @@ def draw(
 
 
 def dynamic_planes(
-    texture: Float[Tensor, "b c t t2"],
+    texture: Float[Tensor, "b c t t2"] | Float[Tensor, "b 3 c t t2"],
     vertices: Float[Tensor, "b v 3"],
     topology: FaceTopology,
     mesh: MeshConfig,
@@ -163,7 +163,7 @@ def dynamic_planes(
     """Return the mesh on the planes.
 
     Args:
-        texture: neural texture.
+        texture: neural texture; or one for each plane, in the order of `plane_axes` ("correct" alone).
         vertices: of the posed mesh, in its own frame and unit: x to the subject's left, y up, z out of the face.
         topology: of the mesh.
         mesh: where the mesh lies in the planes.
@@ -176,7 +176,7 @@ def dynamic_planes(
 
 
 def _by_the_paper(
-    texture: Float[Tensor, "b c t t2"],
+    texture: Float[Tensor, "b c t t2"] | Float[Tensor, "b 3 c t t2"],
     vertices: Float[Tensor, "b v 3"],
     topology: FaceTopology,
     mesh: MeshConfig,
@@ -184,9 +184,12 @@ def _by_the_paper(
 ) -> DynamicPlanes:
     """Return every view in the plane that is read where it was seen."""
     places = (vertices + vertices.new_tensor(mesh.shift)) * mesh.scale
+    planes = [frozenset(pair) for pair in plane_axes]
 
     def drawn(view: View) -> Drawing:
-        return draw(texture, view.turn(places), topology, view, mesh.resolution)
+        plane = planes.index(frozenset((view.columns, view.rows)))
+        own = texture if texture.ndim == 4 else texture[:, plane]
+        return draw(own, view.turn(places), topology, view, mesh.resolution)
 
     front, left, right, top = (drawn(view) for view in (FRONT, LEFT, RIGHT, TOP))
     if mesh.fill_mouth:

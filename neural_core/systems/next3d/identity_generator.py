@@ -5,7 +5,8 @@
 points are carried. What moves is drawn there as well: the mesh that is drawn is the *mean* head's with the expression,
 so that drawings depend on the expression alone, and the texture on the person alone. Beside the paper:
 
-* The texture begins with what the static planes hold at the face's surface, so that it knows the person's looks.
+* To the texture is added, for each view, what its static plane holds at the face's surface. So a neutral face is drawn
+  as the static planes have it, and an expression moves what they hold.
 * The decoder is told how far a point lies before the surface that each view shows, so that shapes follow the mesh.
 * Mouth module and blending (section 3.2) add to the drawing in place of redrawing it, and begin with adding nothing.
 """
@@ -25,7 +26,7 @@ from ...human.model import FaceModel
 from ...human.posing import FacePoser
 from ...human.traits import TRAITS
 from ...nn.identity import MeanPlanes, Modulation, TraitPlanes
-from ...nn.stylegan2 import SynthesisNetwork
+from ...nn.stylegan2 import SynthesisBlock, SynthesisNetwork
 from ...planes import Triplane
 from ...rendering.volume import FieldFunction
 from ..identity_base import STYLES, IdentityBase
@@ -45,8 +46,8 @@ class Person:
 
     features: Float[Tensor, "b 3 c r r"] | None
     """Static planes around the mean head; None for a network without."""
-    texture: Float[Tensor, "b c t t"]
-    """Of the moving face."""
+    texture: Float[Tensor, "b 3 c t t"]
+    """Of the moving face, as each plane's view shows it."""
     w: Float[Tensor, "b w"]
     """The style of mouth module and blending."""
     warp: Float[Tensor, "b 3 g g g"]
@@ -103,14 +104,15 @@ class IdentityNext3D(IdentityBase):
             for count in (len(TRAITS), STYLES):
                 self.trait_textures.append(TraitPlanes(count, 1, added, moving.trait_resolution))
         self.reads_planes = moving.from_planes and config.static_planes
-        if self.reads_planes:
+        if self.reads_planes:  # begins with adding nothing
             nn.init.zeros_(self.mean_texture.features)
+            _add_nothing(self.texture_synthesis.blocks)
         height = 1  # the U-Nets see where the drawn surface lies
         self.mouth = style_unet(config.mouth, channels + height, config.w_dim) if config.mouth else None
         self.blending = style_unet(config.blending, channels + height, config.w_dim) if config.blending else None
         for unet in (self.mouth, self.blending):
-            for block in () if unet is None else unet.blocks.values():
-                nn.init.zeros_(block.to_rgb.weight)
+            if unet is not None:
+                _add_nothing(unet.blocks)
 
     @property
     def layers(self) -> int:
@@ -137,7 +139,7 @@ class IdentityNext3D(IdentityBase):
         difference = self.texture_synthesis(of_texture).float()
         for amounts, textures in zip(reading.amounts, self.trait_textures, strict=True):
             difference = textures(amounts, difference)
-        texture = self.mean_texture(difference)[:, 0]
+        texture = self.mean_texture(difference).expand(-1, len(self.axes), -1, -1, -1)
         features = None
         if self.config.static_planes:
             features = self.person_planes(reading, of_planes)
@@ -203,11 +205,11 @@ class IdentityNext3D(IdentityBase):
         )  # fmt: skip
         return torch.tanh((outwards - height) * (self.box / 2 / _REACH))
 
-    def _at_surface(self, features: Float[Tensor, "b 3 c r r"], resolution: int) -> Float[Tensor, "b c t t"]:
-        """Return what planes hold where the texture's texels lie on the mean head."""
+    def _at_surface(self, features: Float[Tensor, "b 3 c r r"], resolution: int) -> Float[Tensor, "b 3 c t t"]:
+        """Return what each plane holds where the texture's texels lie on the mean head."""
         planes = Triplane(features, self.axes, self.box)
-        found = planes.sample_mean(self.places.expand(len(features), -1, -1))
-        return found.transpose(1, 2).unflatten(2, (resolution, resolution))
+        found = planes.sample(self.places.expand(len(features), -1, -1))
+        return found.mT.unflatten(-1, (resolution, resolution))
 
     def _at_drawing_size(self, features: Float[Tensor, "b 3 c r r"]) -> Float[Tensor, "b 3 c q q"]:
         """Return planes as large as the drawings that they are blended with."""
@@ -253,6 +255,13 @@ class IdentityNext3D(IdentityBase):
         there = torch.cat([same, middle[..., None]], dim=2)
         back = torch.cat([other, -(middle / half)[..., None]], dim=2)
         return there, back
+
+
+def _add_nothing(blocks: nn.ModuleDict) -> None:
+    """Let a synthesis begin with a picture of nothing."""
+    for block in blocks.values():
+        assert isinstance(block, SynthesisBlock)
+        nn.init.zeros_(block.to_rgb.weight)
 
 
 def _of_w(unet: nn.Module, picture: Tensor, w: Float[Tensor, "b w"]) -> Tensor:
