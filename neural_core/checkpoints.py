@@ -36,7 +36,10 @@ PORTRAIT_FORMAT = "portrait/1"
 CHECKPOINT_KEYS = ("licence", "licence_url", "use", "source", "data", "requires", "trained")
 
 _MAX_HEADER_BYTES = 32 << 20
-_ITEM_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I16": 2, "F32": 4, "I32": 4, "F64": 8, "I64": 8}
+_ITEM_BYTES = {
+    **{"BOOL": 1, "U8": 1, "I8": 1, "F16": 2, "BF16": 2, "I16": 2, "U16": 2},
+    **{"F32": 4, "I32": 4, "U32": 4, "F64": 8, "I64": 8, "U64": 8},
+}
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,54 @@ def faces_folder() -> Path:
     return user_folder().parent / "faces"
 
 
+_FACE_KINDS = {5: "flame", 24: "smpl"}
+"""By the number of joints, which the skinning weights have as columns."""
+
+
+def faces() -> dict[str, Path]:
+    """Return the user's face models by name, sorted."""
+    folder = faces_folder()
+    found = folder.glob(f"*{SUFFIX}") if folder.is_dir() else ()
+    return {path.stem: path for path in sorted(found) if not path.name.startswith(".")}
+
+
+def face_kind(path: Path) -> str:
+    """Return "flame" or "smpl", from the header of an imported face model; "" if it is neither or damaged."""
+    try:
+        shape = checkpoints.read_header(path).tensors["weights"].shape
+    except (ModelError, KeyError):
+        return ""
+    return _FACE_KINDS.get(shape[-1], "") if len(shape) == 2 else ""
+
+
+def find_face(name: str, kind: str, needed_by: str) -> Path:
+    """Return the file of an imported face model.
+
+    Args:
+        name: its name; empty for the only one of the kind.
+        kind: "flame" or "smpl".
+        needed_by: what to call, in messages, what needs it.
+
+    Raises:
+        ModelError: if it is not there, of another kind, or one of several.
+    """
+    known = faces()
+    of_kind = [known_name for known_name, path in known.items() if face_kind(path) == kind]
+    bring = f"Get {kind.upper()} from its owners' site and bring it in: `neural-portrait faces import FILE`."
+    if name and name not in known:
+        raise ModelError(
+            f'{needed_by} needs the face model "{name}", which is not among the imported ones.',
+            f"Imported: {', '.join(known)}; choose one by --face NAME." if known else bring,
+        )
+    if name and name not in of_kind:
+        raise ModelError(f'{needed_by} needs {kind.upper()}, and the face model "{name}" is another.', bring)
+    if not of_kind:
+        raise ModelError(f"{needed_by} is driven by the face model {kind.upper()}, which is not imported.", bring)
+    if not name and len(of_kind) > 1:
+        raise ModelError(f"{needed_by} needs one of several face models.", f"Add --face {' or --face '.join(of_kind)}.")
+    return known[name or of_kind[0]]
+
+
 def folders() -> tuple[Path, ...]:
     """Return the folders that are searched, the user's first: a model there hides a shipped one of the same name."""
     return user_folder(), assets() / "models"
@@ -94,14 +142,19 @@ def find(name: str) -> Model:
     return model
 
 
-def import_model(source: Path, name: str) -> Model:
+def import_model(source: Path, name: str, face: str = "") -> Model:
     """Copy a checkpoint of ours, or convert a published one, into the user's folder under `name`.
 
     Nothing stored in a published file is executed: it passes through `convert`'s restricted unpickler.
 
+    Args:
+        source: the file.
+        name: the model's new name.
+        face: name of the imported face model that drives it; empty for the only one of its kind.
+
     Raises:
         UsageError: if the name is no file name, or taken.
-        ModelError: if the file is no model that we know.
+        ModelError: if the file is no model that we know, or needs a face model that is not there.
         PortraitError: kind "output", if the folder cannot be written.
     """
     target = new_file(user_folder(), name)
@@ -112,7 +165,7 @@ def import_model(source: Path, name: str) -> Model:
     else:
         from . import convert
 
-        convert.convert(source, target)
+        convert.convert(source, target, face)
     return find(name)
 
 

@@ -38,9 +38,7 @@ class Faces:
 
     def _list(self, console: Console) -> None:
         rows = [("anny-head", "CC0-1.0", "shipped; the rig of every portrait")]
-        folder = models.faces_folder()
-        if folder.is_dir():
-            rows += [(path.stem, "its owner's licence", str(path)) for path in sorted(folder.glob("*.safetensors"))]
+        rows += [(name, "its owner's licence", str(path)) for name, path in models.faces().items()]
         console.facts["faces"] = [dict(zip(("name", "licence", "where"), row, strict=True)) for row in rows]
         for name, licence, where in rows:
             console.say(f"{name:24} {licence:24} {where}")

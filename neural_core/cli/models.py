@@ -28,6 +28,8 @@ class Models:
     """info: the model's name. import: a .safetensors of ours, or a published .pkl."""
     name: str = ""
     """import: the model's new name."""
+    face: str = ""
+    """import: the face model of yours that drives it, if you have imported several of its kind."""
     where: bool = False
     """Print the folder that models are put into, and stop."""
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
@@ -47,7 +49,7 @@ class Models:
             if not self.name:
                 raise UsageError("The model needs a name.", "Add --name NAME.")
             console.report(f"Importing {self.target}", 0, 1)
-            model = models.import_model(Path(self.target), self.name)
+            model = models.import_model(Path(self.target), self.name, self.face)
             console.made(model.path, "imported; `neural-portrait models info` shows its licence")
             self._info(console, model)
 

@@ -10,12 +10,14 @@ from typing import Any
 
 from torch import Tensor
 
-from .. import checkpoints
+from .. import checkpoints, models
 from ..errors import ModelError
-from . import eg3d
+from ..human.flame import face_of_file
+from ..human.model_files import read_model_file
+from . import eg3d, next3d
 from .snapshots import Record, read_snapshot
 
-VERSION = 1
+VERSION = 2
 """Of the converters, kept in what they make."""
 
 
@@ -29,29 +31,41 @@ class Converted:
     metadata: dict[str, str | dict[str, Any]]
 
 
-def convert(source: Path, target: Path) -> str:
+def convert(source: Path, target: Path, face: str = "") -> str:
     """Write the checkpoint of a published file, and return its sha256.
 
+    Args:
+        source: the published file.
+        target: where to.
+        face: name of the user's face model, for weights that are driven by one; empty for the only one of its kind.
+
     Raises:
-        ModelError: if the file is no published model that we know; nothing is written then.
+        ModelError: if the file is no published model that we know, or needs a face model that is not there; nothing is
+            written then.
         PortraitError: kind "output", if the target cannot be written.
     """
-    found = read(source)
+    found = read(source, face)
     return checkpoints.save(target, found.tensors, found.system, found.config, found.metadata)
 
 
-def read(path: Path) -> Converted:
-    """Return a published file's weights in our terms. Raises ModelError if it is no model that we know."""
+def read(path: Path, face: str = "") -> Converted:
+    """Return a published file's weights in our terms; arguments and errors as of `convert`."""
     generator = read_snapshot(path).get("G_ema")
     if not isinstance(generator, Record):
         raise ModelError(f'"{path.name}" holds no averaged generator ("G_ema").', "Choose a training snapshot.")
     if generator.class_name != eg3d.CLASS_NAME:
         raise ModelError(
             f'"{path.name}" holds a {generator.class_name}, which this version cannot convert.',
-            f"It converts EG3D's {eg3d.CLASS_NAME}.",
+            "It converts the published generators of EG3D and Next3D.",
         )
-    config, tensors = eg3d.convert(generator, path.name)
     origin = {"file": path.name, "sha256": checkpoints.file_hash(path), "converter": VERSION}
-    return Converted(
-        tensors, "eg3d", dataclasses.asdict(config), {**eg3d.METADATA, "source": {**eg3d.SOURCE, **origin}}
-    )
+    if not next3d.recognises(generator):
+        config, tensors = eg3d.convert(generator, path.name)
+        metadata = {**eg3d.METADATA, "source": {**eg3d.SOURCE, **origin}}
+        return Converted(tensors, "eg3d", dataclasses.asdict(config), metadata)
+    found = models.find_face(face, "flame", f'"{path.name}"')
+    file = read_model_file(found)
+    config, tensors = next3d.convert(generator, path.name, face_of_file(file))
+    needed = {"flame": {"name": found.stem, "sha256": file.sha256}}
+    metadata = {**next3d.METADATA, "source": {**next3d.SOURCE, **origin}, "requires": needed}
+    return Converted(tensors, "next3d", dataclasses.asdict(config), metadata)

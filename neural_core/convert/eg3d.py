@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal, TypedDict
 
 import torch
 from torch import Tensor
@@ -41,7 +42,7 @@ SOURCE = {
 
 _RENAMES = [
     (r"^backbone\.mapping\.", "mapping_network."),
-    (r"^backbone\.synthesis\.b(\d+)\.", r"backbone.blocks.\1."),
+    (r"(^|\.)synthesis\.b(\d+)\.", r"\1blocks.\2."),
     (r"(^|\.)fc(\d+)\.", r"\1layers.\2."),
     (r"(^|\.)torgb\.", r"\1to_rgb."),
     (r"(^|\.)const$", r"\1constant"),
@@ -70,17 +71,15 @@ def convert(generator: Record, name: str) -> tuple[EG3DConfig, dict[str, Tensor]
     Raises:
         ModelError: if a part is missing, of a kind that this version does not know, or does not fit the others.
     """
-    try:
+    with described_as("EG3D", name):
         config = read_config(
             generator["_init_kwargs"],
             generator["rendering_kwargs"],
             neural_resolution=generator["neural_rendering_resolution"],
-            plane_axes=_axes_of(generator),
+            plane_axes=axes_of(generator, PUBLISHED_AXES),
             backbone_clamp=generator.module("backbone.synthesis.b4.conv1")["conv_clamp"],
             superresolution_clamp=generator.module("superresolution.block0.conv1")["conv_clamp"],
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f'"{name}" describes its network in a way that is not EG3D\'s: {error}.') from error
     tensors = rename_all(generator.tensors(), name)
     with torch.device("meta"):  # shapes without numbers
         expected = EG3DGenerator(config).state_dict()
@@ -110,23 +109,47 @@ def read_config(
     Raises:
         ModelError: if the super-resolution is of an unknown kind.
     """
+    return EG3DConfig(
+        plane_axes=plane_axes,
+        backbone=backbone_config(arguments, backbone_clamp),
+        # FFHQ's cameras (radius 2.7, focal length 4.2647) see 0.63 units at the head, which is 0.32 m on the people
+        # that its labels were fitted to: half a metre a unit.
+        head_to_model=HeadToModel(scale=2.0),
+        **shared_config(arguments, rendering, neural_resolution, superresolution_clamp),
+    )
+
+
+class SharedConfig(TypedDict):
+    """What the configs of EG3D and of what was made from it have in common."""
+
+    z_dim: int
+    w_dim: int
+    mapping: MappingConfig
+    decoder: DecoderConfig
+    render: RenderConfig
+    superresolution: SuperResolutionConfig
+    camera_radius: float
+    camera_pivot: tuple[float, float, float]
+
+
+def shared_config(
+    arguments: Mapping[str, Any],
+    rendering: Mapping[str, Any],
+    neural_resolution: int,
+    superresolution_clamp: float | None,
+) -> SharedConfig:
+    """Return what Next3D's config has, too; arguments and errors as of `read_config`."""
     module = str(rendering["superresolution_module"]).rpartition(".")[2]
     if module not in _MODULES:
         raise ModelError(f'The super-resolution "{module}" is unknown.', f"Known: {', '.join(_MODULES)}.")
     x, y, z = rendering.get("avg_camera_pivot", (0, 0, 0))
-    return EG3DConfig(
+    return SharedConfig(
         z_dim=arguments["z_dim"],
         w_dim=arguments["w_dim"],
-        plane_axes=plane_axes,
         mapping=MappingConfig(
             layers=arguments.get("mapping_kwargs", {}).get("num_layers", 8),
             label_dim=arguments["c_dim"],
             label_scale=0.0 if rendering["c_gen_conditioning_zero"] else float(rendering.get("c_scale", 0)),
-        ),
-        backbone=BackboneConfig(
-            channel_base=arguments.get("channel_base", 32768),
-            channel_max=arguments.get("channel_max", 512),
-            clamp=_optional_float(backbone_clamp),
         ),
         decoder=DecoderConfig(lr_multiplier=float(rendering.get("decoder_lr_mul", 1))),
         render=RenderConfig(
@@ -143,15 +166,32 @@ def read_config(
         superresolution=SuperResolutionConfig(
             kind=_MODULES[module],
             antialias=bool(rendering["sr_antialias"]),
-            clamp=_optional_float(superresolution_clamp),
+            clamp=optional_float(superresolution_clamp),
             noise_mode=rendering.get("superresolution_noise_mode", "none"),
         ),
         camera_radius=float(rendering.get("avg_camera_radius", 2.7)),
         camera_pivot=(float(x), float(y), float(z)),
-        # FFHQ's cameras (radius 2.7, focal length 4.2647) see 0.63 units at the head, which is 0.32 m on the people
-        # that its labels were fitted to: half a metre a unit.
-        head_to_model=HeadToModel(scale=2.0),
     )
+
+
+def backbone_config(arguments: Mapping[str, Any], clamp: float | None) -> BackboneConfig:
+    """Return the synthesis network that a generator's constructor made of its arguments."""
+    base, most = channel_limits(arguments)
+    return BackboneConfig(channel_base=base, channel_max=most, clamp=optional_float(clamp))
+
+
+def channel_limits(arguments: Mapping[str, Any]) -> tuple[int, int]:
+    """Return a generator's channels times resolution, and the most channels."""
+    return arguments.get("channel_base", 32768), arguments.get("channel_max", 512)
+
+
+@contextmanager
+def described_as(family: str, name: str) -> Iterator[None]:
+    """Make a ModelError of what goes wrong while a generator's description is read."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as error:
+        raise ModelError(f'"{name}" describes its network in a way that is not {family}\'s: {error}.') from error
 
 
 def axes_letters(matrices: Tensor) -> tuple[str, ...]:
@@ -179,7 +219,12 @@ def rename(key: str) -> str:
 
 
 def rename_all(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Return a published generator's tensors under our names.
+    """Return a published generator's tensors under our names, those left out that `acting` leaves out."""
+    return {rename(key): value for key, value in acting(state, name).items()}
+
+
+def acting(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return what of a published state belongs to the network, under the published names.
 
     Left out are the filters of its layers, which are constants in our code, and a statistic of the labels that its
     training loop keeps.
@@ -194,19 +239,20 @@ def rename_all(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
             if value.shape != kernel.shape or not torch.allclose(value.float(), kernel):
                 raise ModelError(f'"{name}" resamples with another filter than EG3D ({key}).')
         elif key != "dataset_label_std":
-            tensors[rename(key)] = value
+            tensors[key] = value
     return tensors
 
 
-def _axes_of(generator: Record) -> tuple[str, ...]:
-    """Return what the planes see; files from before the renderer kept it have the published axes."""
+def axes_of(generator: Record, otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what the planes see; `otherwise` for files from before the renderer kept it."""
     matrices = generator.module("renderer").state.get("plane_axes")
-    return axes_letters(matrices) if isinstance(matrices, Tensor) else PUBLISHED_AXES
+    return axes_letters(matrices) if isinstance(matrices, Tensor) else otherwise
 
 
 def _distance(value: float | str) -> float | Literal["auto"]:
     return "auto" if value == "auto" else float(value)
 
 
-def _optional_float(value: float | None) -> float | None:
+def optional_float(value: float | None) -> float | None:
+    """Return a number as a float, and None as it is."""
     return None if value is None else float(value)

@@ -165,7 +165,7 @@ _MEANINGS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy._core.multiarray", "scalar"): _scalar,
 }
 """What the names in a snapshot stand for here. None of it imports or calls anything of the file's choosing."""
-_DATA_PACKAGES = ("training.", "torch_utils.", "dnnlib.", "torch.nn.")
+_DATA_PACKAGES = ("training.", "training_avatar_texture.", "torch_utils.", "dnnlib.", "torch.nn.")
 """Where the classes live whose instances are kept as records."""
 
 

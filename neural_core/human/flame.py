@@ -39,6 +39,11 @@ CONTROLS = ("expression", "jaw_pose", "neck_pose", "eye_pose")
 
 
 def read_flame(path: Path) -> FaceModel:
+    """Return FLAME from the user's file; see `face_of_file`."""
+    return face_of_file(read_model_file(path))
+
+
+def face_of_file(file: ModelFile) -> FaceModel:
     """Return FLAME as a face model in head space; its expressions are unnamed principal components.
 
     FLAME's axes are ours (+X the subject's left, +Y up, +Z out of the face, metres); its origin is moved to the height
@@ -46,13 +51,12 @@ def read_flame(path: Path) -> FaceModel:
     other files and stay empty, and so do landmarks, unless `faces import` added them.
 
     Raises:
-        InputError: The file is missing, damaged, or no FLAME file.
+        InputError: The file is damaged, or no FLAME file.
     """
 
     def eye_height(vertices: NDArray[np.float64], joints: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
         return float(joints[-2:, 1].mean())
 
-    file = read_model_file(path)
     face = from_published("flame", file, JOINTS, LICENCE, eye_height, IDENTITY_SHAPES)
     return replace(face, landmarks_68=_landmarks_of(file, len(face.faces)))
 
