@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 from torch.testing import assert_close
 
 from neural_core.cameras import Camera, orbit
@@ -97,6 +98,15 @@ def test_the_mirrored_person_is_the_mirrored_picture(face, posed):
         assert min(wrong) > 10 * right, draw
 
 
+def test_heads_are_symmetric(face):
+    """A person's coefficients are those of the mirrored one."""
+    vertices = face.vertices(np.random.default_rng(0).normal(size=40))
+    mirrored_vertices = vertices * [-1, 1, 1]
+    partner = cKDTree(face.v_template).query(face.v_template * [-1, 1, 1])[1]
+    far = np.linalg.norm(mirrored_vertices - vertices[partner], axis=1)
+    assert np.quantile(far, 0.99) < 0.0005
+
+
 def test_gaze_is_that_of_the_mirrored_eyes(face, posed):
     actions, joints, _ = posed
     pose = FacePoser(face)
@@ -146,6 +156,7 @@ def people(tmp_path):
             gaze=rng.normal(size=(frames, 2, 2)).astype(np.float32),
             driver=rng.integers(0, 256, (frames, 8, 8, 3)).astype(np.uint8),
             regions=rng.integers(0, 6, (frames, 8, 8)).astype(np.uint8),
+            shape=rng.normal(size=40).astype(np.float32),
             z=rng.normal(size=64).astype(np.float32),
         ).save(tmp_path / "records" / f"{person:06d}.npz")
     return tmp_path
@@ -188,20 +199,24 @@ def test_instants_are_single_frames(people):
         for name, table in (("label", data.labels), ("actions", data.actions), ("joints", data.joints)):
             assert data[place][name].equal(table[place]), name
     assert data.skipped == ()
+    shapes = [np.load(people / "records" / f"{person:06d}.npz")["shape"] for person in (0, 0, 0, 1, 1)]
+    np.testing.assert_array_equal(data.shapes.numpy(), shapes * 2)  # heads are symmetric
 
 
 def test_frames_of_which_nothing_is_known_are_left_out(people):
     names = ["00000/0_0.png"]
     cameras = orbit(0.0).label().numpy()
     dataclasses.replace(empty_record(names), cameras=cameras).save(people / "records" / "000002.npz")
-    wrong = dataclasses.replace(
-        empty_record(names), cameras=cameras, actions=np.zeros((1, 50), np.float32), joints=np.zeros((1, 10, 3), "f4")
-    )
-    wrong.save(people / "records" / "000003.npz")
+    known = {"actions": np.zeros((1, 52)), "joints": np.zeros((1, 10, 3)), "shape": np.zeros(40)}
+    for number, changes in enumerate(({"actions": np.zeros((1, 50))}, {"shape": np.zeros(39)})):
+        record = dataclasses.replace(empty_record(names), cameras=cameras, **{**known, **changes})
+        record.save(people / "records" / f"{3 + number:06d}.npz")
     data = InstantSet(people)
     assert len(data) == 5
     for sentence, words in zip(
-        data.skipped, ('000002.npz says nothing of "actions"', '("actions" has another shape)'), strict=True
+        data.skipped,
+        ('000002.npz says nothing of "actions"', '("actions" has another shape)', '("shape" has another shape)'),
+        strict=True,
     ):
         assert words in sentence
     with pytest.raises(InputError, match="no records of people"):

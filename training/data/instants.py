@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from .records import RecordSet
 
 _READ = ("actions", "joints", "driver")
+_KEPT = ("actions", "joints", "shape")
 
 
 class InstantSet(Dataset[dict[str, Any]]):
@@ -33,7 +34,7 @@ class InstantSet(Dataset[dict[str, Any]]):
         Raises:
             InputError: there are no such records, or the first are damaged.
         """
-        self._records = RecordSet(path, 1, _READ, size=size, limit=limit, mirror=mirror, keep=("actions", "joints"))
+        self._records = RecordSet(path, 1, _READ, size=size, limit=limit, mirror=mirror, keep=_KEPT)
         self.size = self._records.size
         self.driver_size: int = self[0]["driver"].shape[-1]
         """Width and height of the driving meshes' pictures."""
@@ -60,6 +61,11 @@ class InstantSet(Dataset[dict[str, Any]]):
     def joints(self) -> Tensor:
         """Return their joints' rotations [n, 10, 3]."""
         return self._records.kept["joints"][:, 0]
+
+    @property
+    def shapes(self) -> Tensor:
+        """Return the face model's coefficients [n, 40] of the people in them."""
+        return self._records.kept["shape"]
 
     @property
     def skipped(self) -> tuple[str, ...]:

@@ -73,6 +73,7 @@ _MIRRORED: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("picture", "depth", "alpha", "regions", "background"), _flipped),
     **dict.fromkeys(("pncc", "driver"), mirrored_code),
     **dict.fromkeys(("index", "person", "time", "clip", "close_up"), _same),
+    "shape": _same,  # the face model's heads are symmetric
     "label": mirrored_labels,
     "actions": mirrored_actions,
     "joints": mirrored_joints,
@@ -81,7 +82,7 @@ _MIRRORED: dict[str, Callable[[Any], Any]] = {
 
 
 def check_mirrored(names: Iterable[str]) -> None:
-    """Raise UsageError for arrays of a record whose mirror image is not known: codes, and landmarks by number."""
+    """Raise UsageError for arrays of a record whose mirror image is not known: codes, landmarks by number."""
     for name in names:
         if name not in _MIRRORED:
             raise UsageError(f'The "{name}" of a mirrored person is not known.', "Do without mirroring.")

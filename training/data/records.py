@@ -25,8 +25,8 @@ from .sources import FolderSource
 _ARRAYS = {field.name for field in dataclasses.fields(Record)} - {"images", "cameras", "source"}
 _OF_THE_PERSON = ("shape", "z")
 _IN_COLOUR = ("pncc", "driver", "background")
-_ROWS = {"actions": (52,), "joints": (10, 3), "time": (), "clip": ()}
-"""Shapes of a frame's row of the arrays that are small enough to be kept in memory of all frames."""
+_ROWS = {"actions": (52,), "joints": (10, 3), "time": (), "clip": (), "shape": (40,)}
+"""Shapes of a frame, or of the person, in the arrays that are small enough to be kept in memory of everybody."""
 
 
 class RecordSet(SkippingSet):
@@ -64,8 +64,8 @@ class RecordSet(SkippingSet):
             size: width and height that all pictures must have; 0 takes the first picture's.
             limit: use at most this many people, the first; 0 uses all.
             mirror: add the mirror images.
-            keep: arrays of all items that are wanted in memory, beside their cameras: actions, joints, time, clip.
-                Records that say nothing of them are left out.
+            keep: arrays of all items that are wanted in memory, beside their cameras: actions, joints, time, clip,
+                shape. Records that say nothing of them are left out.
 
         Raises:
             UsageError: there is no array or mask of that name, or one of the arrays cannot be mirrored.
@@ -89,7 +89,9 @@ class RecordSet(SkippingSet):
         self._names = np.concatenate([record.images for record in people.values()])[everywhere]
 
         def table(name: str) -> Tensor:
-            return torch.from_numpy(np.concatenate([getattr(record, name) for record in people.values()])[everywhere])
+            values = [getattr(record, name) for record in people.values()]
+            found = np.stack(values)[self._person] if name in _OF_THE_PERSON else np.concatenate(values)[everywhere]
+            return torch.from_numpy(found)
 
         tables = {"label": table("cameras"), **{name: table(name) for name in keep}}
         if mirror:
@@ -97,7 +99,7 @@ class RecordSet(SkippingSet):
         self.labels = tables.pop("label")
         """[len, v, 25] camera labels of all items, those of damaged ones too."""
         self.kept = tables
-        """Arrays [len, v, ...] of all items likewise, by the names that were asked for."""
+        """Arrays [len, v, ...] of all items likewise ([len, 40] for shapes), by the names that were asked for."""
         self.size, self.channels = size, 0
         self._shapes: dict[str, torch.Size] = {}
         item = self[0]
@@ -151,7 +153,7 @@ def listed_records(
 
     Args:
         path: the folder.
-        also: arrays to read, too: actions, joints, time, clip.
+        also: arrays to read, too: actions, joints, time, clip, shape.
         limit: at most this many; 0 lists all.
 
     Raises:
@@ -167,7 +169,8 @@ def listed_records(
             if not len(record) or record.cameras.shape != (len(record), 25):
                 raise InputError(f"{file} is no portrait record ({len(record)} pictures).", "Make it again.")
             for name in also:
-                if _known(record, name, file).shape[1:] != _ROWS[name]:
+                array = _known(record, name, file)
+                if (array.shape if name in _OF_THE_PERSON else array.shape[1:]) != _ROWS[name]:
                     raise InputError(f'{file} is no portrait record ("{name}" has another shape).', "Make it again.")
         except InputError as error:
             left_out.append(str(error))

@@ -7,6 +7,7 @@ RECIPES = {
         "training.recipes.eg3d_warm_start",
         "EG3D with a face code: supervised warm start on people of our own",
     ),
+    "next3d": ("training.recipes.next3d", "Next3D: adversarial training on people whose faces move"),
     "next3d-warm-start": (
         "training.recipes.next3d_warm_start",
         "Next3D with a face code: supervised warm start on moving people of our own",

@@ -163,6 +163,10 @@ class AdversarialRecipe(ABC):
         """Return the same of pictures that are generated from codes."""
         return None
 
+    def face_name(self) -> str:
+        """Return the face model that an exported network needs, or ""."""
+        return "" if self.model.identity is None else self.model.identity.face
+
     def networks(self) -> dict[str, nn.Module]:
         """Return generator and discriminator."""
         return {"G": self.generator, "D": self.discriminator}
@@ -256,6 +260,7 @@ class AdversarialRecipe(ABC):
     def export(self, averaged: Mapping[str, nn.Module], trained: dict[str, Any], path: Path) -> None:
         """Write the averaged generator in half precision, with how it came about."""
         model, options = self.model, self.config.export
+        face = self.face_name()
         model = replace(model, render=replace(model.render, neural_resolution=self._neural_resolution(self.images)))
         tensors = {k: t.half() if t.is_floating_point() else t for k, t in averaged["G"].state_dict().items()}
         source: dict[str, Any] = {"title": options.title or self.title, "method": "adversarial training"}
@@ -272,7 +277,7 @@ class AdversarialRecipe(ABC):
             "use": options.use or inherited.get("use") or "not stated: ask who trained it",
             "source": source,
             "data": {"name": options.data or Path(self.config.data.path).name, "pictures": len(self.pictures.labels)},
-            "requires": {} if model.identity is None else {"face": model.identity.face},
+            "requires": {"face": face} if face else {},
             "trained": trained,
         }
         checkpoints.save(path, tensors, self.system, asdict(model), metadata)
