@@ -97,7 +97,7 @@ class IdentityNext3D(IdentityBase):
         self.texture_synthesis = SynthesisNetwork(
             config.w_dim, texture.resolution, channels, texture.channels, clamp=texture.clamp
         )
-        self.mean_texture = MeanPlanes(1, channels, resolution)
+        self.mean_texture = MeanPlanes(1, channels, moving.mean_resolution)
         self.trait_textures = nn.ModuleList()
         if self.traits is not None and config.identity is not None:
             added = min(config.identity.trait_channels, channels)
@@ -139,13 +139,14 @@ class IdentityNext3D(IdentityBase):
         difference = self.texture_synthesis(of_texture).float()
         for amounts, textures in zip(reading.amounts, self.trait_textures, strict=True):
             difference = textures(amounts, difference)
-        texture = self.mean_texture(difference).expand(-1, len(self.axes), -1, -1, -1)
+        resolution = self.config.moving.texture_resolution
+        texture = _resized(self.mean_texture(difference), resolution).expand(-1, len(self.axes), -1, -1, -1)
         features = None
         if self.config.static_planes:
-            features = self.person_planes(reading, of_planes)
+            features = self.person_planes(reading, of_planes, offsets)
             if self.reads_planes:
-                texture = texture + self._at_surface(features, texture.shape[-1])
-            features = self._at_drawing_size(features)
+                texture = texture + self._at_surface(features, resolution)
+            features = _resized(features, self.config.mesh.resolution)
         shape = z[:, : self.shape_dims] if shape is None else shape
         modulation = self.decoder.modulation(reading.told, reading.palette)
         return Person(features, texture, of_texture[:, -1], self.warp.volume(shape), modulation)
@@ -211,14 +212,6 @@ class IdentityNext3D(IdentityBase):
         found = planes.sample(self.places.expand(len(features), -1, -1))
         return found.mT.unflatten(-1, (resolution, resolution))
 
-    def _at_drawing_size(self, features: Float[Tensor, "b 3 c r r"]) -> Float[Tensor, "b 3 c q q"]:
-        """Return planes as large as the drawings that they are blended with."""
-        size = self.config.mesh.resolution
-        if size == features.shape[-1]:
-            return features
-        larger = F.interpolate(features.flatten(1, 2), (size, size), mode="bilinear", align_corners=False)
-        return larger.unflatten(1, features.shape[1:3])
-
     def _refined(
         self,
         front: Float[Tensor, "b c r r"],
@@ -255,6 +248,14 @@ class IdentityNext3D(IdentityBase):
         there = torch.cat([same, middle[..., None]], dim=2)
         back = torch.cat([other, -(middle / half)[..., None]], dim=2)
         return there, back
+
+
+def _resized(features: Float[Tensor, "b p c r r"], size: int) -> Float[Tensor, "b p c s s"]:
+    """Return planes of another size."""
+    if size == features.shape[-1]:
+        return features
+    resized = F.interpolate(features.flatten(1, 2), (size, size), mode="bilinear", align_corners=False)
+    return resized.unflatten(1, features.shape[1:3])
 
 
 def _add_nothing(blocks: nn.ModuleDict) -> None:
