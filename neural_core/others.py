@@ -45,6 +45,8 @@ class Network:
     licence: str
     not_this: tuple[str, ...] = ()
     """Names of TorchScript archives of the same weights, which users may have instead."""
+    holds: tuple[tuple[str, ...], ...] = ()
+    """For what is published as a folder: `files` are then names of folders, and of each group one file has to be in."""
 
 
 NETWORKS = {
@@ -82,6 +84,18 @@ NETWORKS = {
         ),
         Network("syncnet", "SyncNet", ("syncnet_v2.model",), "joonson/syncnet_python", "MIT"),
         Network("deca", "DECA", ("deca_model.tar",), "yfeng95/DECA", "non-commercial research"),
+        Network(
+            "clip",
+            "CLIP",
+            ("clip-vit-base-patch32", "clip-vit-base-patch16", "clip-vit-large-patch14", "clip"),
+            "openai on Hugging Face",
+            "MIT",
+            holds=(
+                ("config.json",),
+                ("model.safetensors", "pytorch_model.bin"),
+                ("tokenizer.json", "vocab.json"),
+            ),
+        ),
     )
 }
 
@@ -96,7 +110,7 @@ def folder() -> Path:
 
 
 def find(name: str, needed_by: str) -> Path:
-    """Return the file of a network.
+    """Return the file of a network, or its folder if it is published as one.
 
     Args:
         name: a key of `NETWORKS`.
@@ -106,6 +120,8 @@ def find(name: str, needed_by: str) -> Path:
         MissingNetwork: if the user's folder has none of its files.
     """
     network = NETWORKS[name]
+    if network.holds:
+        return _find_folder(network, needed_by)
     for file in (*network.files, f"{name}.safetensors"):
         if (folder() / file).is_file():
             return folder() / file
@@ -114,6 +130,22 @@ def find(name: str, needed_by: str) -> Path:
     if unusable:
         hint = f'"{unusable}" is a TorchScript program, which is not run here: {hint[0].lower()}{hint[1:]}'
     raise MissingNetwork(f"{needed_by} needs {network.what}, which is not in {folder()}.", hint)
+
+
+def _find_folder(network: Network, needed_by: str) -> Path:
+    """Return the first of a network's folders that holds what it should."""
+    incomplete = ""
+    for file in network.files:
+        if (path := folder() / file).is_dir():
+            lacking = [group[0] for group in network.holds if not any((path / one).is_file() for one in group)]
+            if not lacking:
+                return path
+            incomplete = incomplete or f' The folder "{file}" that is there lacks {", ".join(lacking)}.'
+    wanted = ", ".join(group[0] for group in network.holds)
+    raise MissingNetwork(
+        f"{needed_by} needs {network.what}, which is not in {folder()}.{incomplete}",
+        f'Put the folder "{network.files[0]}" of {network.source} there, with {wanted} (licence: {network.licence}).',
+    )
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

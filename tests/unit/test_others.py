@@ -40,11 +40,29 @@ def test_a_missing_network_is_named_with_its_file_folder_and_licence(folder):
     assert isinstance(caught.value, ModelError)
 
 
-@pytest.mark.parametrize("network", others.NETWORKS.values(), ids=lambda network: network.name)
+@pytest.mark.parametrize(
+    "network", [network for network in others.NETWORKS.values() if not network.holds], ids=lambda network: network.name
+)
 def test_every_usual_name_is_found_and_the_preferred_one_first(folder, network):
     for file in reversed((*network.files, f"{network.name}.safetensors")):
         (folder / file).write_bytes(b"")
         assert others.find(network.name, "x") == folder / file
+
+
+def test_a_network_that_is_a_folder_is_taken_when_it_is_complete(folder):
+    with pytest.raises(others.MissingNetwork) as caught:
+        others.find("clip", "Stylisation")
+    for part in ("Stylisation needs CLIP", str(folder), "clip-vit-base-patch32", "config.json", "model.safetensors"):
+        assert part in str(caught.value)
+    half, whole = folder / "clip-vit-base-patch32", folder / "clip"
+    for path, names in ((half, ["config.json"]), (whole, ["config.json", "pytorch_model.bin", "vocab.json"])):
+        path.mkdir()
+        for name in names:
+            (path / name).touch()
+    assert others.find("clip", "Stylisation") == whole
+    (whole / "vocab.json").unlink()
+    with pytest.raises(others.MissingNetwork, match=r'"clip-vit-base-patch32" that is there lacks model.safetensors'):
+        others.find("clip", "Stylisation")
 
 
 def test_a_torchscript_archive_beside_is_explained_and_not_taken(folder):
