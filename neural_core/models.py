@@ -83,24 +83,41 @@ def face_kind(path: Path) -> str:
     return _FACE_KINDS.get(shape[-1], "") if len(shape) == 2 else ""
 
 
-def find_face(name: str, kind: str, needed_by: str) -> Path:
+def _published_hash(path: Path) -> str:
+    """Return the sha256 of the published file that an imported face model came from; "" if it is damaged."""
+    try:
+        return checkpoints.read_header(path).metadata.get("sha256", "")
+    except ModelError:
+        return ""
+
+
+def find_face(name: str, kind: str, needed_by: str, sha256: str = "") -> Path:
     """Return the file of an imported face model.
 
     Args:
         name: its name; empty for the only one of the kind.
         kind: "flame" or "smpl".
         needed_by: what to call, in messages, what needs it.
+        sha256: of the published file that it has to come from, whatever its name; empty for any.
 
     Raises:
         ModelError: if it is not there, of another kind, or one of several.
     """
     known = faces()
+    if sha256:
+        known = {known_name: path for known_name, path in known.items() if _published_hash(path) == sha256}
+        if not known and faces():
+            raise ModelError(
+                f"{needed_by} was imported for another {kind.upper()} than those that are there now.",
+                "Import that one again by `neural-portrait faces import FILE`, or the model.",
+            )
+        name = name if name in known else next(iter(known), "")
     of_kind = [known_name for known_name, path in known.items() if face_kind(path) == kind]
     bring = f"Get {kind.upper()} from its owners' site and bring it in: `neural-portrait faces import FILE`."
     if name and name not in known:
         raise ModelError(
             f'{needed_by} needs the face model "{name}", which is not among the imported ones.',
-            f"Imported: {', '.join(known)}; choose one by --face NAME." if known else bring,
+            f"Imported: {', '.join(known)}." if known else bring,
         )
     if name and name not in of_kind:
         raise ModelError(f'{needed_by} needs {kind.upper()}, and the face model "{name}" is another.', bring)

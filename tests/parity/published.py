@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neural_core.convert.eg3d import rename, rename_all
+from neural_core.convert import next3d
+from neural_core.convert.eg3d import rename_all
 from neural_core.ops.rasterize import Fragments
 from neural_core.systems.next3d.config import Next3DConfig
 from neural_core.systems.next3d.dynamic import FaceTopology
@@ -101,37 +101,7 @@ def recorded_rasterizer(stored: dict[str, Tensor]) -> Callable[..., Fragments]:
     return rasterize
 
 
-_NEXT3D_MODULES = {
-    "backbone.synthesis": "static",
-    "texture_backbone.synthesis": "texture",
-    "mouth_backbone.synthesis": "mouth.unet",
-    "neural_blending.synthesis": "blending",
-}
-
-
 def next3d_names(state: Mapping[str, Any], config: Next3DConfig) -> dict[str, Any]:
-    """Return what a published Next3D state holds under our names, without its mesh and what never acts.
-
-    That is the style U-Nets' blocks below their smallest code and their last fusion, which nothing reads, and the
-    mapping networks of all but the static planes.
-    """
-    found = {}
-    for key, value in state.items():
-        module = next((ours for theirs, ours in _NEXT3D_MODULES.items() if key.startswith(f"{theirs}.")), None)
-        if key.endswith("resample_filter"):
-            continue
-        if module is None:
-            if key.startswith(("backbone.mapping.", "decoder.", "superresolution.")):
-                found[rename(key)] = value
-            continue
-        name = rename("backbone.synthesis." + key.partition(".synthesis.")[2]).replace("backbone.", f"{module}.", 1)
-        name = name.replace("synthesis.", "").replace("fromrgb", "from_picture").replace("fusion.", "fusions.")
-        unet = {"mouth.unet": config.mouth, "blending": config.blending}.get(module)
-        if unet is not None:
-            size, fusion = (re.search(part, name) for part in (r"\.blocks\.(\d+)\.", r"\.fusions\.(\d+)\."))
-            below = size is not None and int(size[1]) <= unet.smallest
-            last = fusion is not None and unet.smallest << int(fusion[1]) >= unet.input_resolution
-            if below or last:
-                continue
-        found[name] = value
-    return found
+    """Return what acts of a published Next3D state, or of facts about its tensors, under our names."""
+    named = {key: value for key, value in state.items() if not key.endswith(("resample_filter", "dataset_label_std"))}
+    return next3d.rename_all(named, config)

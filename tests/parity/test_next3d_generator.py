@@ -2,7 +2,6 @@
 """Next3D's generator, and what passes through it, against the published code."""
 
 import copy
-import csv
 import dataclasses
 
 import pytest
@@ -173,24 +172,6 @@ def test_with_our_rasteriser(generator, person, inside, rendering, stored):
     check("picture", image, rendering.image[:1], atol=NEXT3D_SLIVER_PICTURE)
 
 
-def test_full_size_keys(next3d):
-    """The published configuration is our default, with the published names and shapes but for what never acts."""
-    with (next3d / "ffhq512_G_keys.tsv").open() as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    assert len(rows) == 675
-    published = {row["key"]: row["shape"] for row in rows}
-    ours = next3d_names(published, Next3DConfig())
-    config = dataclasses.replace(Next3DConfig(), mesh=MeshConfig(triangles=4616))  # the fixtures' mesh
-    with torch.device("meta"):
-        network = Next3DGenerator(config)
-    expected = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    found = {name: shape(text) for name, text in ours.items()}
-    mesh = {"topology.faces": (4616, 3), "topology.corner_uv": (4616, 3, 2), "topology.mask": (1, 1, 256, 256)}
-    assert {**found, **mesh} == expected
-    kinds = next3d_names({row["key"]: row["kind"] for row in rows}, Next3DConfig())
-    assert {name for name, kind in kinds.items() if kind == "param"} == {name for name, _ in network.named_parameters()}
-
-
 def check_stored(stored, name, found):
     """Check some channels of the first person, and every fourth pixel of all of them."""
     channels = found[0][stored["sub_channels"]]
@@ -212,8 +193,3 @@ def check_rendering(found, expected):
     check("raw picture", found.image_raw, expected["image_raw"], atol=NEXT3D_PICTURE)
     check("depth", found.depth, expected["image_depth"], atol=NEXT3D_PICTURE)
     check("opacity", found.opacity.flatten(2).transpose(1, 2), expected["weights_sum"], atol=NEXT3D_PICTURE)
-
-
-def shape(text):
-    """Return the shape that a table spells "512x4x4" or "scalar"."""
-    return () if text == "scalar" else tuple(int(size) for size in text.split("x"))

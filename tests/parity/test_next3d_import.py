@@ -3,16 +3,16 @@
 
 import csv
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 import torch
 
-from neural_core import checkpoints, models
+from neural_core import checkpoints, models, systems
 from neural_core.cameras import Camera
 from neural_core.convert import next3d as convert
 from neural_core.errors import ModelError
+from neural_core.human.flame import LANDMARKS
 from neural_core.human.model_files import convert as import_face
 from neural_core.systems.next3d import dynamic
 from neural_core.systems.next3d.config import MeshConfig, Next3DConfig
@@ -102,10 +102,18 @@ def models_folder(patch, root):
     return folder
 
 
-def add_face(path, **face):
-    np.savez(path.with_suffix(".npz"), **face)
+def add_face(path, landmarks=None, **face):
     path.parent.mkdir(exist_ok=True)
-    import_face(path.with_suffix(".npz"), path)
+    np.savez(path.with_suffix(".npz"), **face)
+    import_face(path.with_suffix(".npz"), path, landmarks)
+
+
+def landmarks_of(stored, face):
+    """The triangles whose middles are nearest to the fixture's landmarks."""
+    middles = face["v_template"][face["f"]].mean(1)
+    places = stored["v"][0, VERTICES:].numpy()
+    chosen = np.linalg.norm(places[:, None] - middles, axis=2).argmin(1)
+    return dict(zip(LANDMARKS, (chosen, np.full((68, 3), 1 / 3)), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +121,8 @@ def imported(source, stored, tmp_path_factory):
     root = tmp_path_factory.mktemp("ours")
     with pytest.MonkeyPatch.context() as patch:
         models_folder(patch, root)
-        (root / "faces").mkdir()
-        add_face(root / "faces" / "mine.safetensors", **face_arrays(stored))
+        face = face_arrays(stored)
+        add_face(root / "faces" / "mine.safetensors", landmarks_of(stored, face), **face)
         yield models.import_model(source, "published", "mine")
 
 
@@ -125,16 +133,10 @@ def checkpoint(imported):
 
 @pytest.fixture(scope="module")
 def generator(checkpoint):
-    config = pydantic_config(checkpoint)
+    config = systems.read_config("next3d", checkpoint.config)
     network = Next3DGenerator(config).requires_grad_(False)
     checkpoints.fill(network, checkpoint.tensors, checkpoint.name)
     return network
-
-
-def pydantic_config(checkpoint):
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Next3DConfig).validate_json(json.dumps(checkpoint.config), strict=True, extra="forbid")
 
 
 def test_import_tells_where_the_model_comes_from(imported, checkpoint, source):
@@ -156,7 +158,7 @@ def test_import_tells_where_the_model_comes_from(imported, checkpoint, source):
 
 def test_head_space_is_found_through_the_face_model(checkpoint, stored):
     """A place of the mesh has the same model coordinates by way of head space as where its texture is drawn."""
-    config = pydantic_config(checkpoint)
+    config = systems.read_config("next3d", checkpoint.config)
     face = face_arrays(stored)
     place = np.array([0.01, -0.02, 0.05])
     drawn = config.mesh.scale * (place + config.mesh.shift)  # half widths of a plane
@@ -226,13 +228,45 @@ def test_the_published_arguments_give_our_defaults(described):
     assert dataclasses.replace(found, head_to_model=Next3DConfig().head_to_model) == Next3DConfig()
 
 
+def test_the_imported_model_shows_people_in_head_space(imported, generator, stored):
+    """Neutral FLAME is its mean person, and a camera around the head is one around the mesh."""
+    system = systems.load(imported.path)
+    portrait = system.create(3)
+    camera = Camera.from_label(stored["c_render"][:1])
+    placed = generator.config.head_to_model
+    matrix = camera.cam2world.clone()
+    matrix[:, :3, 3] = (matrix[:, :3, 3] - torch.tensor(placed.translation)) / placed.scale
+    found = system.pose(portrait).render(Camera(matrix, camera.intrinsics))
+
+    face = face_arrays(stored)
+    vertices = torch.from_numpy(face["v_template"]).float()[None]
+    chosen = landmarks_of(stored, face)[LANDMARKS[0]]
+    landmarks = vertices[:, torch.from_numpy(face["f"][chosen]).long()].mean(2)
+    generator.config = dataclasses.replace(generator.config, dynamic_planes="front_only")
+    instant = generator.instant(generator.person(portrait.tensors["w_plus"]), vertices, landmarks)
+    expected = generator.render(instant, camera)
+    check("picture", found.image, expected.image, atol=2 * NEXT3D_PICTURE)  # a camera that went there and back
+    check("depth", found.depth * placed.scale, expected.depth, atol=2 * NEXT3D_PICTURE)
+
+
+def test_the_model_wants_the_face_model_that_it_was_imported_with(imported, stored, tmp_path, monkeypatch):
+    models_folder(monkeypatch, tmp_path)
+    with pytest.raises(ModelError, match="FLAME, which is not imported"):
+        systems.load(imported.path)
+    face = face_arrays(stored)
+    add_face(tmp_path / "faces" / "mine.safetensors", **{**face, "v_template": 1.01 * face["v_template"]})
+    with pytest.raises(ModelError, match="was imported for another FLAME"):
+        systems.load(imported.path)
+    add_face(tmp_path / "faces" / "renamed.safetensors", landmarks_of(stored, face), **face)
+    assert systems.load(imported.path).info.requires == ("flame",)
+
+
 def sizes(text):
     return () if text == "scalar" else tuple(int(size) for size in text.split("x"))
 
 
 def test_without_flame_the_way_to_it_is_told(source, stored, tmp_path, monkeypatch):
     models_folder(monkeypatch, tmp_path)
-    (tmp_path / "faces").mkdir()
     with pytest.raises(ModelError, match=r'"next3d\.pkl" is driven by the face model FLAME') as caught:
         models.import_model(source, "x")
     assert "neural-portrait faces import" in caught.value.hint
@@ -269,7 +303,6 @@ def test_other_networks_are_refused_by_name(state, attributes, stored, tmp_path,
     change(state, attributes)
     source = write_generator(tmp_path / "other.pkl", state, attributes, PLAIN)
     models_folder(monkeypatch, tmp_path)
-    (tmp_path / "faces").mkdir()
     add_face(tmp_path / "faces" / "mine.safetensors", **face_arrays(stored))
     with pytest.raises(ModelError, match=sentence):
         models.import_model(source, "x")
@@ -285,7 +318,6 @@ def test_the_mesh_may_lie_in_parameters(state, attributes, stored, tmp_path, mon
         del attributes[""][name]
     source = write_generator(tmp_path / "older.pkl", state, attributes, PLAIN)
     models_folder(monkeypatch, tmp_path)
-    (tmp_path / "faces").mkdir()
     add_face(tmp_path / "faces" / "mine.safetensors", **face_arrays(stored))
     mesh = models.import_model(source, "older").header.json("config")["mesh"]
     assert mesh["scale"] == pytest.approx(4.97)

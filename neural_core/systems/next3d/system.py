@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...cameras import Camera
-from ...checkpoints import Checkpoint, fill
+from ...checkpoints import Checkpoint, fill, parse_json_object
 from ...errors import UsageError
 from ...fitting.tunable import with_tuned
 from ...human.arkit import ACTIONS
@@ -45,13 +45,13 @@ def build(checkpoint: Checkpoint, config: Next3DConfig, device: torch.device) ->
 
     Raises:
         ModelError: if its tensors do not fit its config.
-        UsageError: if it needs a face model that the user has not brought.
+        ModelError: if it needs a face model that the user has not brought.
     """
     generator = build_generator(config)
     fill(generator, checkpoint.tensors, checkpoint.name)
     face = None
     if isinstance(generator, Next3DGenerator):
-        face = _users_face(config.mesh.face, int(generator.topology.faces.max()) + 1)
+        face = _users_face(checkpoint, config.mesh.face)
     return Next3D(generator.to(device), checkpoint.hash, face)
 
 
@@ -62,23 +62,15 @@ def build_generator(config: Next3DConfig) -> Next3DGenerator | IdentityNext3D:
     return IdentityNext3D(config, own_face(config.identity))
 
 
-def _users_face(name: str, vertices: int) -> FaceModel:
-    """Return the user's face model of a name whose mesh has some number of vertices."""
+def _users_face(checkpoint: Checkpoint, kind: str) -> FaceModel:
+    """Return the face model that published weights were imported with."""
     from ...human.flame import read_flame
-    from ...models import faces_folder
+    from ...models import find_face
 
-    folder = faces_folder()
-    for path in sorted(folder.glob("*.safetensors")) if name == "flame" and folder.is_dir() else ():
-        try:
-            face = read_flame(path)
-        except ValueError:  # another face model
-            continue
-        if len(face.v_template) == vertices:
-            return face
-    raise UsageError(
-        f'These weights need the face model "{name}" with {vertices} vertices, which may not be shipped.',
-        "Register for it, and bring it in: `neural-portrait faces import FILE`.",
-    )
+    requires = parse_json_object(checkpoint.metadata.get("requires") or "{}", "requires", checkpoint.name)
+    needed = requires.get(kind) or {}
+    by = f'"{checkpoint.name}"'
+    return read_flame(find_face(needed.get("name", ""), kind, by, needed.get("sha256", "")))
 
 
 @dataclass(frozen=True)
@@ -208,7 +200,9 @@ class Next3D(PlaneSystem):
 
         assert self.face is not None
         moved = {name: asked[name] for name in CONTROLS if name in asked}
-        if "actions" in asked or "joints" in asked or not moved:
+        if not asked:  # the fit of the rig to the face model takes seconds, which a neutral face can do without
+            moved["jaw_pose"] = torch.zeros(len(actions), 3, device=self.device)
+        elif "actions" in asked or "joints" in asked:
             for name, value in retargeting(self.face).controls(actions, joints).items():
                 moved[name] = moved[name] + value if name in moved else value
         return flame_mesh(self.face, None, moved)
