@@ -75,9 +75,9 @@ def test_networks_need_torch_numpy_safetensors_pydantic_and_tyro_alone():
 
 def test_training_starts_with_the_same_five():
     program = BLOCK + f"sys.meta_path.insert(0, Blocker(allowed={BARE | {'neural_core', 'training'}}))\n"
-    done = run(
-        program + "import training.train, training.trainer, training.recipes.eg3d, training.recipes.eg3d_warm_start\n"
-    )
+    recipes = ("eg3d", "eg3d_warm_start", "next3d_warm_start")
+    program += "import training.train, training.trainer\n"
+    done = run(program + "".join(f"import training.recipes.{name}\n" for name in recipes))
     assert done.returncode == 0, done.stderr
 
 
