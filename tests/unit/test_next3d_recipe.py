@@ -123,10 +123,8 @@ def batch_of(size: int = 8, driver_size: int = 24) -> dict[str, torch.Tensor]:
     def pixels(size: int) -> torch.Tensor:
         return torch.randint(256, (4, 3, size, size), dtype=torch.uint8, generator=generator)
 
-    return {
-        "picture": pixels(size), "driver": pixels(driver_size), "label": Instants.labels[:4], "actions": Instants.actions[:4],
-        "joints": Instants.joints[:4],
-    }  # fmt: skip
+    batch = {"picture": pixels(size), "driver": pixels(driver_size), "label": Instants.labels[:4]}
+    return {**batch, "actions": Instants.actions[:4], "joints": Instants.joints[:4]}
 
 
 def watch(module, seen: list) -> None:
