@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from neural_core import __version__, protocol
 
 RADII = np.array([0.08, 0.12, 0.10], np.float32)  # metres
-PREVIEW_S = 0.4  # longer than the ticks of add-on and tests
+PREVIEW_S = 0.15  # longer than a tick of the add-on
 JAW_DROP = np.array([0.0, -0.03, -0.01], np.float32)
 JOINTS = ("root", "neck", "head", "jaw", "left_eye", "right_eye")
 PARENTS = (-1, 0, 1, 2, 2, 2)

@@ -67,6 +67,23 @@ def test_a_network_with_random_weights_reaches_the_blend(tmp_path):
     assert np.linalg.norm(at["driver_20"] - at["driver_1"], axis=1).max() > 0.01
 
 
+def test_frames_of_a_moving_network_differ_with_the_rig(tmp_path):
+    from tests.tiny_models import save_tiny_next3d
+
+    (tmp_path / "models").mkdir()
+    save_tiny_next3d(tmp_path / "models" / "moving.safetensors")
+    (tmp_path / "job.toml").write_text(
+        JOB.format(model="moving", detail=32, models=tmp_path / "models")
+        .replace('frames = "1"', 'frames = "1,20"')
+        .replace('["plane", "scene"]', '["plane"]')
+    )
+    command = [sys.executable, str(ROOT / "blender_addon" / "batch.py"), str(tmp_path / "job.toml")]
+    ran = Ran(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False))
+    assert ran.code == 0, ran.err
+    rest, wide = (read_png(tmp_path / f"f_{frame:04d}.png").astype(float) for frame in (1, 20))
+    assert np.abs(rest - wide).max() > 10
+
+
 def test_a_torn_model_is_a_sentence_and_code_3(tmp_path):
     (tmp_path / "torn.safetensors").write_bytes(b"\xff" * 100)
     ran = run_batch(tmp_path, model="torn", detail=32, models=tmp_path)

@@ -13,7 +13,7 @@ import pytest
 
 import neural_core
 from neural_core import protocol
-from tests.tiny_models import save_tiny
+from tests.tiny_models import save_tiny, save_tiny_next3d
 from tests.worker_process import WorkerProcess, wait_until
 
 
@@ -21,6 +21,7 @@ from tests.worker_process import WorkerProcess, wait_until
 def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     save_tiny(folder / "tiny.safetensors")
+    save_tiny_next3d(folder / "moving.safetensors")
     (folder / "broken.safetensors").write_bytes((folder / "tiny.safetensors").read_bytes()[:-100])
     return folder
 
@@ -140,6 +141,32 @@ def test_mesh_is_the_ball_bound_to_the_rig(shared):
     assert np.allclose(weight.sum(1), 1, atol=1e-5)
 
 
+def test_a_model_that_moves_draws_the_face_that_is_asked_for(shared):
+    """Next3D with random weights: nobody knows how it looks, but every face looks otherwise, and always the same."""
+    made = create(shared, model="moving")
+    assert made.fields["animatable"] is True
+    assert [control["name"] for control in made.fields["controls"]] == ["actions", "joints"]
+    camera = tuple(made.fields["camera"])
+
+    def draw(**controls):
+        return shared.ask(protocol.Render(2, "p", camera, 32, controls=controls))[-2].arrays["image"].data
+
+    rest, wide, turned = draw(), draw(actions={"jawOpen": 0.8}), draw(joints={"jaw": [0.2, 0.0, 0.0]})
+    assert len({rest, wide, turned}) == 3
+    assert (draw(), draw(actions={"jawOpen": 0.8}), draw(actions={"jawOpen": 0.0})) == (rest, wide, rest)
+    surface = shared.ask(protocol.Mesh(3, "p", 32, {"actions": {"jawOpen": 0.8}}))[-1]
+    assert array(surface.arrays["rest"]).shape == array(surface.arrays["vertices"]).shape
+
+
+def test_a_still_model_says_that_it_is_one(shared):
+    made = create(shared)
+    assert (made.fields["animatable"], made.fields["controls"]) == (False, [])
+    controls = {"actions": {"jawOpen": 0.5}}
+    error = shared.ask(protocol.Render(2, "p", tuple(made.fields["camera"]), 32, controls=controls))[-1]
+    assert error.kind == "usage"
+    assert "still face" in error.message
+
+
 @pytest.mark.parametrize("kind", ["glb", "obj", "ply", "portrait"])
 def test_export_writes_a_file(shared, tmp_path, kind):
     create(shared)
@@ -173,6 +200,8 @@ CAMERA = (0.0,) * protocol.CAMERA_NUMBERS
         (protocol.Create(1, "tiny", 1, 7.0, "p"), "usage", "Truncation 7"),
         (protocol.Render(1, "nobody", CAMERA, 64), "usage", 'no portrait "nobody"'),
         (protocol.Mesh(1, "nobody", 64), "usage", 'no portrait "nobody"'),
+        (protocol.Stylise(1, "nobody", "a drawing", "q"), "usage", 'no portrait "nobody"'),
+        (protocol.Reconstruct(1, "none", "me.jpg", "q"), "model", 'no model "none"'),
         (protocol.Open(1, "p", {}), "protocol", "file"),
         (protocol.Open(1, "p", {"file": protocol.RawArray("u1", (5,), b"hello")}), "input", "no safetensors"),
     ],

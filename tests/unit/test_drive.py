@@ -116,6 +116,18 @@ def about(place, angle, point):
     return np.array([c * x + s * z, y, c * z - s * x]) + place
 
 
+def test_next3d_is_driven_too(folder):
+    """With random weights: the frames differ where the curves do."""
+    from tests.tiny_models import save_tiny_next3d
+
+    save_tiny_next3d(folder / "moving.safetensors")
+    assert cli.main(["generate", "--model", "moving", "--out", str(folder / "p.portrait")]) == 0
+    write_curves(folder / "same.json", jawOpen=[0.0, 1.0, 0.0])
+    assert animate(folder, "same.json") == 0
+    first, wide, last = (frame.astype(float) for frame in film(folder)[1])
+    assert np.abs(first - wide).mean() > 5 * np.abs(first - last).mean()
+
+
 def test_a_film_can_be_cut(folder):
     assert animate(folder, "c.json", "--frames", 2) == 0
     assert len(film(folder)[1]) == 2

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import addon_utils
 import bpy
+import numpy as np
 
 STAGE, PLAN, OUT = sys.argv[sys.argv.index("--") + 1 :][:3]
 TICK_S = 0.2
@@ -119,11 +120,14 @@ def session_plan():
     settings = bpy.context.scene.portrait
     settings.source, settings.photo = "PHOTO", __file__  # the stub only asks whether it is there
     press_create()
-    facts["preview_icons"] = []
-    while session.engine().busy:
-        facts["preview_icons"].append(session.preview_icon())
-        yield
+    yield from until_free()
     facts["after_photo"] = len(find.roots(bpy.context.scene))
+    status = session.engine().status = type(session.engine().status)("busy", "Create Portrait")
+    status.preview = np.zeros((8, 8, 4), np.uint8)  # as if on the way: real ones may pass between two of these ticks
+    facts["preview_icon"] = session.preview_icon()
+    session.redraw()
+    yield
+    session.engine().dismiss()
     settings.source = "SEED"
 
     bpy.context.scene.portrait.model = "slow"
