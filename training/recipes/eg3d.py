@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -94,7 +94,7 @@ class Adversarial(AdversarialRecipe):
     @torch.no_grad()
     def samples(self, averaged: Mapping[str, nn.Module], step: Step) -> Iterator[Sample]:
         """Yield a grid, the same people every time from three sides, and a turntable of the first."""
-        options, generator = self.config.samples, averaged["G"]
+        options, generator = self.config.samples, cast("Any", averaged["G"])
         front = Wish(self._camera(0.0).label())
         people = [self.scene(generator, code, front, None, "const") for code in self._sample_codes()]
         sides = (-options.yaw, 0.0, options.yaw)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from jaxtyping import Float
@@ -172,7 +172,7 @@ class Adversarial(AdversarialRecipe):
         The grid's rows: from three sides without expression; then from the front with the jaw open, smiling, and with
         the eyes shut.
         """
-        options, generator = self.config.samples, averaged["G"]
+        options, generator = self.config.samples, cast("Any", averaged["G"])
         codes = self._sample_codes()
 
         def row(yaw: float, *actions: str) -> Tensor:

@@ -15,7 +15,6 @@ from neural_core.human.arkit import ACTIONS
 from neural_core.human.face_atlas import FaceAtlas
 from neural_core.human.model import FaceModel
 from neural_core.systems.next3d.config import Next3DConfig
-from neural_core.systems.next3d.dynamic import FaceTopology
 from neural_core.systems.next3d.generator import Next3DGenerator
 from neural_core.systems.next3d.identity_generator import IdentityNext3D
 
@@ -85,22 +84,25 @@ def face_of(model: Next3DConfig) -> FaceModel:
 
 
 def new_generator(model: Next3DConfig, face: FaceModel) -> Next3DGenerator | IdentityNext3D:
-    """Return the network of a model, with random weights. Raises UsageError for parts that do not fit each other."""
+    """Return the network of a model, with random weights; the paper's has the moving part of the face as its mesh.
+
+    Raises:
+        UsageError: parts do not fit each other.
+    """
     try:
         if model.identity is not None:
             return IdentityNext3D(model, face)
         generator = Next3DGenerator(model)
     except ValueError as error:
         raise UsageError(f"This model cannot be built: {error}.", "Change [model] in the configuration.") from error
-    atlas = FaceAtlas.of(face)
-    if model.mesh.triangles != len(atlas.faces) or model.mesh.mask_resolution is None:
+    atlas, topology = FaceAtlas.of(face), generator.topology
+    if model.mesh.triangles != len(atlas.faces):
         raise UsageError(
-            f'The moving part of "{face.name}" has {len(atlas.faces)} triangles and a mask.',
-            f"Set model.mesh.triangles to {len(atlas.faces)}, and model.mesh.mask_resolution to the texture's size.",
+            f'The moving part of "{face.name}" has {len(atlas.faces)} triangles, not {model.mesh.triangles}.',
+            f"Set model.mesh.triangles to {len(atlas.faces)}.",
         )
-    stored = FaceTopology(atlas.faces, atlas.corner_uv, atlas.say(model.mesh.mask_resolution))
-    for name, value in stored.named_buffers():
-        generator.topology.get_buffer(name).copy_(value)
+    topology.faces.copy_(atlas.faces)
+    topology.corner_uv.copy_(atlas.corner_uv)
     return generator
 
 
