@@ -66,6 +66,8 @@ def read(path: Path, face: str = "") -> Converted:
     found = models.find_face(face, "flame", f'"{path.name}"')
     file = read_model_file(found)
     config, tensors = next3d.convert(generator, path.name, face_of_file(file))
+    plain = dataclasses.asdict(config)
+    del plain["moving"]  # of our own weights; published ones need not know what becomes of it
     needed = {"flame": {"name": found.stem, "sha256": file.sha256}}
     metadata = {**next3d.METADATA, "source": {**next3d.SOURCE, **origin}, "requires": needed}
-    return Converted(tensors, "next3d", dataclasses.asdict(config), metadata)
+    return Converted(tensors, "next3d", plain, metadata)

@@ -10,9 +10,11 @@ import torch
 
 from neural_core import checkpoints, models, systems
 from neural_core.cameras import Camera
+from neural_core.cli import main
 from neural_core.convert import next3d as convert
 from neural_core.errors import ModelError
-from neural_core.human.flame import LANDMARKS
+from neural_core.human import retarget
+from neural_core.human.flame import LANDMARKS, flame_mesh
 from neural_core.human.model_files import convert as import_face
 from neural_core.systems.next3d import dynamic
 from neural_core.systems.next3d.config import MeshConfig, Next3DConfig
@@ -259,6 +261,40 @@ def test_the_model_wants_the_face_model_that_it_was_imported_with(imported, stor
         systems.load(imported.path)
     add_face(tmp_path / "faces" / "renamed.safetensors", landmarks_of(stored, face), **face)
     assert systems.load(imported.path).info.requires == ("flame",)
+
+
+def test_actions_reach_the_face_model_in_its_own_terms(imported, monkeypatch):
+    """And its own controls are added to them."""
+    system = systems.load(imported.path)
+    rng = np.random.default_rng(3)
+    tables = [torch.from_numpy(rng.normal(size=size)).float() for size in ((0, 52), (3, 52), (2, 3, 52))]
+    known = retarget.Retargeting(*tables, np.zeros(52), np.zeros(52))
+    monkeypatch.setattr(retarget, "retargeting", lambda face: known)
+    seen = []
+
+    def instant(self, person, vertices, landmarks):
+        seen.extend((vertices, landmarks))
+        raise StopIteration
+
+    monkeypatch.setattr(Next3DGenerator, "instant", instant)
+    actions, own = torch.zeros(52), torch.tensor([0.1, 0.0, -0.2])
+    actions[7] = 0.5
+    with pytest.raises(StopIteration):
+        system.pose(system.create(1), {"actions": actions, "jaw_pose": own})
+    asked = {"jaw_pose": (0.5 * tables[1][:, 7] + own)[None], "eye_pose": 0.5 * tables[2][:, :, 7].reshape(1, 6)}
+    for found, expected in zip(seen, flame_mesh(system.face, None, asked), strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+def test_the_command_line_tells_what_is_missing_and_imports(source, stored, tmp_path, monkeypatch, capsys):
+    folder = models_folder(monkeypatch, tmp_path)
+    command = ["models", "import", str(source), "--name", "theirs", "--face", "mine"]
+    assert main(command) == 1
+    assert "neural-portrait faces import" in capsys.readouterr().err
+    add_face(tmp_path / "faces" / "mine.safetensors", **face_arrays(stored))
+    assert main(command) == 0
+    assert "non-commercial" in capsys.readouterr().out
+    assert models.find("theirs").path == folder / "theirs.safetensors"
 
 
 def sizes(text):
