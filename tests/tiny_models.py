@@ -61,7 +61,7 @@ def tiny_next3d_config() -> Next3DConfig:
         camera_pivot=still.camera_pivot,
         head_to_model=still.head_to_model,
         identity=still.identity,
-        moving=MovingConfig(texture_resolution=32, mean_resolution=16, trait_resolution=16),
+        moving=MovingConfig(texture_resolution=32, trait_resolution=16),
     )
 
 

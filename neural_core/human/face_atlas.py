@@ -14,9 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..ops.rasterize import interpolate, rasterize
 from .model import FaceModel
 from .pncc import face_margin, face_triangles
 
@@ -56,22 +54,6 @@ class FaceAtlas:
         arrays = (model.faces[chosen].astype(np.int64), uv.astype(np.float32), places, say.astype(np.float32))
         return cls(*map(torch.from_numpy, arrays))
 
-    def places(self, resolution: int) -> Float[Tensor, "t t 3"]:
-        """Return where on the mean head every texel lies, metres; 0 for those far from any piece."""
-        return self._spread(self.corner_places, resolution)
-
-    def say(self, resolution: int) -> Float[Tensor, "1 1 t t"]:
-        """Return `corner_say` for every texel."""
-        return self._spread(self.corner_say, resolution).movedim(-1, 0)[None]
-
-    def _spread(self, values: Float[Tensor, "f 3 c"], resolution: int) -> Float[Tensor, "t t c"]:
-        """Return what is known at corners for every texel, and a few texels beyond the edges of the pieces."""
-        corners = F.pad(self.corner_uv, (0, 1), value=1.0).reshape(1, -1, 3)
-        triangles = torch.arange(corners.shape[1]).reshape(-1, 3)
-        seen = rasterize(corners, triangles, resolution)
-        picture = interpolate(seen, values[None]).movedim(-1, 1)
-        return _grown(picture, seen.covered[:, None])[0].movedim(0, -1)
-
 
 def _seen(model: FaceModel, name: str) -> Bool[np.ndarray, " f"]:
     """Return the triangles of a part; of an eyeball those before its centre, since nobody sees the others."""
@@ -89,15 +71,3 @@ def _placed(uv: Float[np.ndarray, "f 3 2"], where: tuple[float, float, float, fl
     unit[..., 1] = 1 - unit[..., 1]  # v grows upwards, rows downwards
     corner, size = np.array(where[:2]) + _GUTTER, np.array(where[2:]) - 2 * _GUTTER
     return 2 * (corner + unit * size) - 1
-
-
-def _grown(
-    picture: Float[Tensor, "1 c t t"], known: Bool[Tensor, "1 1 t t"], steps: int = 3
-) -> Float[Tensor, "1 c t t"]:
-    """Return the picture with unknown pixels near known ones as the mean of their known neighbours."""
-    for _ in range(steps):
-        share = F.avg_pool2d(known.to(picture.dtype), 3, stride=1, padding=1)
-        near = F.avg_pool2d(picture * known, 3, stride=1, padding=1) / share.clamp(min=1e-6)
-        picture = torch.where(known, picture, near)
-        known = known | (share > 0)
-    return picture

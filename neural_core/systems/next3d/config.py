@@ -92,15 +92,9 @@ class MovingConfig:
 
     texture_resolution: int = 128
     """Width and height of the texture in pixels."""
-    mean_resolution: int = 128
-    """Width and height of what of it is learned for everybody."""
     trait_resolution: int = 32
     """Width and height of the textures that every trait and every style of hair adds in proportion; no more than the
     texture's synthesis has counts."""
-    from_planes: bool = True
-    """Whether the texture begins with what the static planes hold at the face's surface, to which it adds."""
-    surface: bool = True
-    """Whether the decoder is told how far a point lies before the surface that each view shows."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 
 `systems/identity_base.py` has what still people need, too: planes around the mean head, to which every person's sample
 points are carried. What moves is drawn there as well: the mesh that is drawn is the *mean* head's with the expression,
-so that drawings depend on the expression alone, and the texture on the person alone. Beside the paper:
+so that where the drawing lies depends on the expression alone. Beside the paper:
 
-* To the texture is added, for each view, what its static plane holds at the face's surface. So a neutral face is drawn
-  as the static planes have it, and an expression moves what they hold.
+* What a view shows of the mesh is what its static plane holds where that place of the face lies at rest, and to this
+  the neural texture adds. So a neutral face is the static planes', and an expression moves what they hold.
 * The decoder is told how far a point lies before the surface that each view shows, so that shapes follow the mesh.
 * Mouth module and blending (section 3.2) add to the drawing in place of redrawing it, and begin with adding nothing.
 """
@@ -26,13 +26,14 @@ from ...human.model import FaceModel
 from ...human.posing import FacePoser
 from ...human.traits import TRAITS
 from ...nn.identity import MeanPlanes, Modulation, TraitPlanes
+from ...nn.style_unet import StyleUNet
 from ...nn.stylegan2 import SynthesisBlock, SynthesisNetwork
-from ...planes import Triplane
+from ...planes import Triplane, gather
 from ...rendering.volume import FieldFunction
 from ..identity_base import STYLES, IdentityBase
 from .config import Next3DConfig
-from .dynamic import FaceTopology, dynamic_planes
 from .mouth import OUTER_LIPS, style_unet
+from .spots import SpotFinder, Spots
 
 _REACH = 0.02
 """Model units (1 cm) over which the decoder is told distances from the surface; beyond it is told the side alone."""
@@ -44,10 +45,10 @@ _NOTHING = -1.0
 class Person:
     """Some people, whatever they do."""
 
-    features: Float[Tensor, "b 3 c r r"] | None
-    """Static planes around the mean head; None for a network without."""
-    texture: Float[Tensor, "b 3 c t t"]
-    """Of the moving face, as each plane's view shows it."""
+    features: Float[Tensor, "b p r r d"]
+    """Static planes around the mean head, and for each plane a channel of heights, which say that nothing is drawn."""
+    texture: Float[Tensor, "b t t c"]
+    """What is added to the moving face."""
     w: Float[Tensor, "b w"]
     """The style of mouth module and blending."""
     warp: Float[Tensor, "b 3 g g g"]
@@ -71,21 +72,15 @@ class Instant:
 class IdentityNext3D(IdentityBase):
     """The network; no method changes it."""
 
-    places: Tensor
     lip_faces: Tensor
     lip_weights: Tensor
 
     def __init__(self, config: Next3DConfig, face: FaceModel) -> None:
         """Build it with random weights; refusals as `IdentityBase` has them."""
-        moving, channels, resolution = config.moving, config.static.plane_channels, config.moving.texture_resolution
-        super().__init__(config, config.static, face, 3 if moving.surface else 0)
+        super().__init__(config, config.static, face, decoder_inputs=len(config.plane_axes))
         self.config = config
-        atlas = FaceAtlas.of(face)
-        self.topology = FaceTopology(atlas.faces, atlas.corner_uv, atlas.say(resolution))
+        self.spots = SpotFinder(FaceAtlas.of(face), config.plane_axes, config.mesh.resolution)
         self.poser = FacePoser(face)
-        head_to_model = config.head_to_model
-        places = atlas.places(resolution).reshape(1, -1, 3) * head_to_model.scale
-        self.register_buffer("places", places + torch.tensor(head_to_model.translation), persistent=False)
         if face.landmarks_68 is None:
             raise ValueError(f"{face.name} does not say where its lips are")
         triangles, weights = face.landmarks_68
@@ -93,18 +88,17 @@ class IdentityNext3D(IdentityBase):
         self.register_buffer("lip_faces", lips, persistent=False)
         self.register_buffer("lip_weights", torch.from_numpy(weights[OUTER_LIPS]), persistent=False)
 
-        texture = config.texture
+        texture, moving, channels = config.texture, config.moving, config.static.plane_channels
         self.texture_synthesis = SynthesisNetwork(
             config.w_dim, texture.resolution, channels, texture.channels, clamp=texture.clamp
         )
-        self.mean_texture = MeanPlanes(1, channels, moving.mean_resolution)
+        self.mean_texture = MeanPlanes(1, channels, moving.texture_resolution)
         self.trait_textures = nn.ModuleList()
         if self.traits is not None and config.identity is not None:
             added = min(config.identity.trait_channels, channels)
             for count in (len(TRAITS), STYLES):
                 self.trait_textures.append(TraitPlanes(count, 1, added, moving.trait_resolution))
-        self.reads_planes = moving.from_planes and config.static_planes
-        if self.reads_planes:  # begins with adding nothing
+        if config.static_planes:
             nn.init.zeros_(self.mean_texture.features)
             _add_nothing(self.texture_synthesis.blocks)
         height = 1  # the U-Nets see where the drawn surface lies
@@ -139,14 +133,15 @@ class IdentityNext3D(IdentityBase):
         difference = self.texture_synthesis(of_texture).float()
         for amounts, textures in zip(reading.amounts, self.trait_textures, strict=True):
             difference = textures(amounts, difference)
-        resolution = self.config.moving.texture_resolution
-        texture = _resized(self.mean_texture(difference), resolution).expand(-1, len(self.axes), -1, -1, -1)
-        features = None
+        texture = self.mean_texture(difference)[:, 0].movedim(1, -1).contiguous()
         if self.config.static_planes:
-            features = self.person_planes(reading, of_planes, offsets)
-            if self.reads_planes:
-                texture = texture + self._at_surface(features, resolution)
-            features = _resized(features, self.config.mesh.resolution)
+            features = _resized(self.person_planes(reading, of_planes, offsets), self.config.mesh.resolution)
+        else:
+            size, channels = self.config.mesh.resolution, texture.shape[-1]
+            features = texture.new_zeros(len(z), len(self.axes), channels, size, size)
+        heights = _NOTHING * torch.eye(len(self.axes), device=z.device)[:, None, None]
+        features = features.movedim(2, -1)
+        features = torch.cat([features, heights.expand(*features.shape[:-1], -1)], dim=-1)
         shape = z[:, : self.shape_dims] if shape is None else shape
         modulation = self.decoder.modulation(reading.told, reading.palette)
         return Person(features, texture, of_texture[:, -1], self.warp.volume(shape), modulation)
@@ -156,44 +151,91 @@ class IdentityNext3D(IdentityBase):
         return self.poser(actions, joints)
 
     def instant(self, person: Person, vertices: Float[Tensor, "b v 3"]) -> Instant:
-        """Return people who do something (section 3.1 and 3.2).
+        """Return people who do something (sections 3.1 and 3.2).
 
         Args:
             person: from `person`.
             vertices: from `vertices`, for each person.
 
-        Differentiable in the person; where the mesh is drawn is a constant.
+        Differentiable in the person; where the mesh is seen is a constant.
         """
-        config = self.config
-        texture = person.texture.float()
-        drawn = dynamic_planes(
-            texture, vertices, self.topology, config.mesh, config.dynamic_planes, config.plane_axes
-        )  # fmt: skip
-        height = torch.where(drawn.coverage > 0, drawn.height, _NOTHING)
-        front = self._refined(drawn.features[:, 0], height[:, 0], person.w, vertices)
-        features = torch.cat([front[:, None], drawn.features[:, 1:]], dim=1) * drawn.coverage
-        if person.features is not None:
-            features = features + person.features * (1 - drawn.coverage)
-        if config.moving.surface:
-            features = torch.cat([features, _apart(height)], dim=2)
-        planes = Triplane(features, self.axes, self.box).channels_last()
-        return Instant(planes, person.warp, person.modulation)
+        features, channels, planes = person.features, person.texture.shape[-1], len(self.axes)
+        spots = self.spots(self._in_planes(vertices))
+        moved = self._moved(person, spots)
+        raised = F.one_hot(spots.plane, planes) * ((spots.height - _NOTHING) * spots.share)[:, None]
+        rows = torch.cat([moved.float(), raised], dim=1)
+        if self.mouth is not None or self.blending is not None:
+            rows = torch.cat([rows[:, :channels] + self._refined(person, spots, rows, vertices), raised], dim=1)
+        features = features.flatten(0, 3).index_add(0, spots.pixel, rows).reshape(features.shape)
+        return Instant(Triplane(features.movedim(-1, 2), self.axes, self.box), person.warp, person.modulation)
 
     def canonical_field(self, person: Instant) -> FieldFunction:
         """Return the field of points around the mean head, where the planes lie."""
+        planes = len(self.axes)
 
         def ask(points: Float[Tensor, "b n 3"], directions: Float[Tensor, "b n 3"]) -> tuple[Tensor, Tensor]:
-            features = person.planes.sample_mean(points)
-            place = points * (2 / self.box)
-            told = [features, place.to(features.dtype)]
-            if self.config.moving.surface:
-                features, height = features.split([features.shape[-1] - 3, 3], dim=-1)
-                told = [features, told[1], self._before_surface(place, 3 * height)]
-            return self.decoder(torch.cat(told, dim=-1), person.modulation)
+            features, height = person.planes.sample_mean(points).tensor_split([-planes], dim=-1)
+            place = (points * (2 / self.box)).to(features.dtype)
+            before = self._before_surface(place, planes * height)
+            return self.decoder(torch.cat([features, place, before], dim=-1), person.modulation)
 
         return ask
 
-    def _before_surface(self, place: Float[Tensor, "b n 3"], height: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n 3"]:
+    def _in_planes(self, vertices: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+        """Return places of head space in half widths of a plane."""
+        mesh = self.config.mesh
+        return (vertices + vertices.new_tensor(mesh.shift)) * mesh.scale
+
+    def _moved(self, person: Person, spots: Spots) -> Float[Tensor, "n c"]:
+        """Return by how much the features of the spots change: what moved there, less what was there."""
+        channels = person.texture.shape[-1]
+        added = gather(person.texture, spots.person, spots.uv)
+        place = self._in_planes(spots.place)
+        columns = torch.tensor(["xyz".index(column) for column, _ in self.axes], device=place.device)
+        rows = torch.tensor(["xyz".index(row) for _, row in self.axes], device=place.device)
+        axes = torch.stack([columns, rows], dim=1)[spots.plane]
+        picture = spots.person * len(self.axes) + spots.plane
+        change = gather(person.features.flatten(0, 1), picture, place.gather(1, axes), less=spots.pixel)
+        return (change[:, :channels] + added) * spots.say[:, None]
+
+    def _refined(
+        self, person: Person, spots: Spots, rows: Float[Tensor, "n d"], vertices: Float[Tensor, "b v 3"]
+    ) -> Float[Tensor, "n c"]:
+        """Return what mouth module and blending add to the spots; they see the front view, and add to it alone."""
+        people, _, size, _, width = person.features.shape
+        channels = person.texture.shape[-1]
+        front = int((spots.plane == 0).sum())
+        owner, pixel = spots.person[:front], spots.pixel[:front] % size**2
+        where = (2 * torch.stack([pixel % size, pixel // size], dim=1) + 1) / size - 1
+        before = person.features[:, 0].reshape(-1, width)
+        others = len(rows) - front
+        rows = rows[:front]
+
+        def seen() -> Float[Tensor, "b d2 r r"]:
+            picture = before.index_add(0, owner * size**2 + pixel, rows)
+            return picture.reshape(people, size, size, width).movedim(-1, 1)[:, : channels + 1]
+
+        def drawn(unet: StyleUNet, picture: Tensor) -> Float[Tensor, "b s s c"]:
+            made = unet(picture, person.w[:, None].expand(-1, unet.layers, -1))
+            return made[:, :channels].float().movedim(1, -1)
+
+        own = torch.zeros_like(rows[:, :channels])
+        if self.mouth is not None:
+            middle, half = self._mouths(vertices)
+            frames = torch.cat([torch.eye(2).to(half) * half[:, None, None], middle[..., None]], dim=2)
+            cut = self.mouth.input_resolution
+            grid = F.affine_grid(frames, [people, 1, cut, cut], align_corners=False)
+            made = drawn(self.mouth, F.grid_sample(seen(), grid, padding_mode="border", align_corners=False))
+            inside = (where - middle[owner]) / half[owner, None]
+            own = gather(made * _window(made.shape[1], made.device), owner, inside) * spots.say[:front, None]
+            rows = torch.cat([rows[:, :channels] + own, rows[:, channels:]], dim=1)
+        if self.blending is not None:
+            cut = (self.blending.input_resolution,) * 2
+            made = drawn(self.blending, F.interpolate(seen(), cut, mode="bilinear", antialias=True))
+            own = own + gather(made, owner, where) * spots.say[:front, None]
+        return F.pad(own, (0, 0, 0, others))
+
+    def _before_surface(self, place: Float[Tensor, "b n 3"], height: Float[Tensor, "b n p"]) -> Float[Tensor, "b n p"]:
         """Return how far points lie before what each plane's view shows, -1..1: 1 well before it, -1 well behind.
 
         Args:
@@ -201,53 +243,15 @@ class IdentityNext3D(IdentityBase):
             height: where the surface lies along the axis that each plane does not see.
         """
         unseen = [({*"xyz"} - {*pair}).pop() for pair in self.axes]
-        outwards = torch.stack(
-            [place[..., 0].abs() if axis == "x" else place[..., "xyz".index(axis)] for axis in unseen], dim=-1
-        )  # fmt: skip
-        return torch.tanh((outwards - height) * (self.box / 2 / _REACH))
+        outwards = [place[..., 0].abs() if axis == "x" else place[..., "xyz".index(axis)] for axis in unseen]
+        return torch.tanh((torch.stack(outwards, dim=-1) - height) * (self.box / 2 / _REACH))
 
-    def _at_surface(self, features: Float[Tensor, "b 3 c r r"], resolution: int) -> Float[Tensor, "b 3 c t t"]:
-        """Return what each plane holds where the texture's texels lie on the mean head."""
-        planes = Triplane(features, self.axes, self.box)
-        found = planes.sample(self.places.expand(len(features), -1, -1))
-        return found.mT.unflatten(-1, (resolution, resolution))
-
-    def _refined(
-        self,
-        front: Float[Tensor, "b c r r"],
-        height: Float[Tensor, "b 1 r r"],
-        w: Float[Tensor, "b w"],
-        vertices: Float[Tensor, "b v 3"],
-    ) -> Float[Tensor, "b c r r"]:
-        """Return the front view with what the mouth module and then blending add to it."""
-        if self.mouth is not None:
-            size = self.mouth.input_resolution
-            there, back = self._mouth_frames(vertices)
-            grid = F.affine_grid(there, [len(front), 1, size, size], align_corners=False)
-            seen = F.grid_sample(torch.cat([front, height], 1), grid, padding_mode="border", align_corners=False)
-            own = _of_w(self.mouth, seen, w)[:, :-1].float()
-            own = own * _window(own)
-            grid = F.affine_grid(back, [len(front), 1, *front.shape[-2:]], align_corners=False)
-            front = front + F.grid_sample(own, grid, align_corners=False)
-        if self.blending is not None:
-            size = (self.blending.input_resolution,) * 2
-            seen = F.interpolate(torch.cat([front, height], 1), size, mode="bilinear", antialias=True)
-            own = _of_w(self.blending, seen, w)[:, :-1].float()
-            front = front + F.interpolate(own, front.shape[-2:], mode="bilinear", align_corners=False)
-        return front
-
-    def _mouth_frames(self, vertices: Float[Tensor, "b v 3"]) -> tuple[Tensor, Tensor]:
-        """Return affine maps [b, 2, 3] from the square around the lips to the front view, and back."""
-        mesh = self.config.mesh
+    def _mouths(self, vertices: Float[Tensor, "b v 3"]) -> tuple[Float[Tensor, "b 2"], Float[Tensor, " b"]]:
+        """Return middle and half side of the square around the lips in the front view, -1..1."""
         lips = (vertices[:, self.lip_faces] * self.lip_weights[..., None]).sum(2)
-        lips = ((lips + lips.new_tensor(mesh.shift)) * mesh.scale)[..., :2]
+        lips = self._in_planes(lips)[..., :2]
         low, high = lips.amin(1), lips.amax(1)
-        middle, half = (low + high) / 2, mesh.mouth_crop * (high - low).amax(1, keepdim=True) / 2
-        same = torch.eye(2).to(lips) * half[..., None]
-        other = torch.eye(2).to(lips) / half[..., None]
-        there = torch.cat([same, middle[..., None]], dim=2)
-        back = torch.cat([other, -(middle / half)[..., None]], dim=2)
-        return there, back
+        return (low + high) / 2, self.config.mesh.mouth_crop * (high - low).amax(1) / 2
 
 
 def _resized(features: Float[Tensor, "b p c r r"], size: int) -> Float[Tensor, "b p c s s"]:
@@ -265,22 +269,11 @@ def _add_nothing(blocks: nn.ModuleDict) -> None:
         nn.init.zeros_(block.to_rgb.weight)
 
 
-def _of_w(unet: nn.Module, picture: Tensor, w: Float[Tensor, "b w"]) -> Tensor:
-    """Return what a style U-Net makes of a picture in the style of one w."""
-    return unet(picture, w[:, None].expand(-1, unet.layers, -1))
-
-
-def _window(picture: Float[Tensor, "b c h w"]) -> Float[Tensor, "h w"]:
+def _window(size: int, device: torch.device) -> Float[Tensor, "s s 1"]:
     """Return weights that are 1 in the middle of a picture and fade to 0 at its edges, so that no square is seen."""
-    along = torch.linspace(-1, 1, picture.shape[-1], device=picture.device)
+    along = torch.linspace(-1, 1, size, device=device)
     fade = ((1 - along.abs()) / 0.25).clamp(0, 1)
-    return fade[:, None] * fade
-
-
-def _apart(height: Float[Tensor, "b 3 1 r r"]) -> Float[Tensor, "b 3 3 r r"]:
-    """Return the heights in a channel for each plane, so that a mean over the planes keeps them apart."""
-    own = torch.eye(3, dtype=height.dtype, device=height.device)[:, :, None, None]
-    return height * own
+    return (fade[:, None] * fade)[..., None]
 
 
 def still_tensors(generator: IdentityNext3D, still: Mapping[str, Tensor]) -> dict[str, Tensor]:
