@@ -27,17 +27,23 @@ class FacePoser(nn.Module):
     parents: Tensor
     weights: Tensor
     joints: Tensor
+    landmark_faces: Tensor
+    landmark_weights: Tensor
 
     def __init__(self, face: FaceModel) -> None:
         """Take the face model's arrays.
 
         Raises:
-            ValueError: The model has pose correctives, no joint "head", or joints that records do not keep.
+            ValueError: The model has pose correctives, no joint "head", no landmarks, or joints that records do not
+                keep.
         """
         super().__init__()
         strange = set(face.joint_names) - set(JOINTS)
         if face.posedirs is not None or strange or "head" not in face.joint_names:
             raise ValueError(f"{face.name} is not posed by the joints {', '.join(JOINTS)} alone")
+        if face.landmarks_68 is None:
+            raise ValueError(f"{face.name} has no landmarks")
+        triangles, barycentric = face.landmarks_68
         self.head = face.joint_names.index("head")
         arrays = {
             "v_template": face.v_template,
@@ -47,6 +53,8 @@ class FacePoser(nn.Module):
             "parents": face.parents,
             "weights": face.weights,
             "joints": np.array([JOINTS.index(name) for name in face.joint_names]),
+            "landmark_faces": face.faces[triangles].astype(np.int64),
+            "landmark_weights": barycentric,
         }
         for name, array in arrays.items():
             self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(array)), persistent=False)
@@ -72,6 +80,10 @@ class FacePoser(nn.Module):
         rotations = rotation_matrices(joints[:, self.joints])
         motions = rest_motions(joint_transforms(rotations, rest, self.parents), rest)
         return skinned(acted, self.weights, _standing(motions, self.head))
+
+    def landmarks(self, vertices: Float[Tensor, "b v 3"]) -> Float[Tensor, "b 68 3"]:
+        """Return iBUG's landmarks on posed vertices."""
+        return (vertices[:, self.landmark_faces] * self.landmark_weights[..., None]).sum(2)
 
 
 def _standing(motions: Float[Tensor, "b j 4 4"], joint: int) -> Float[Tensor, "b j 4 4"]:

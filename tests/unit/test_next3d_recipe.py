@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from neural_core import checkpoints
+from neural_core import checkpoints, systems
 from neural_core.cameras import Camera, orbit
 from neural_core.errors import ModelError, UsageError
 from neural_core.human.anny import load_anny_head
@@ -74,8 +74,8 @@ def with_two_pictures() -> Next3DConfig:
     return ours(superresolution=SuperResolutionConfig(kind="subpixel", channels=(4, 4)), decoder=DecoderConfig(8, 4))
 
 
-def published() -> Next3DConfig:
-    """Return the paper's network, tiny, on our head's mesh: 128 x 128 pixels from 8 x 8."""
+def published(superresolution: str = "none") -> Next3DConfig:
+    """Return the paper's network, tiny, on our head's mesh: 8 x 8 pixels, or 128 x 128 with the one called 2x."""
     backbone = BackboneConfig(resolution=16, plane_channels=4, channel_base=64, channel_max=8)
     unet = StyleUNetConfig(input_resolution=8, smallest=4, resolution=16, channel_base=64, channel_max=8)
     return Next3DConfig(
@@ -90,7 +90,7 @@ def published() -> Next3DConfig:
         mesh=MeshConfig(4.0, (0.0, 0.0, 0.0), 16, "anny-head", len(FaceAtlas.of(FACE).faces), 16),
         decoder=DecoderConfig(8, 4),
         render=RenderConfig(coarse=4, fine=4, neural_resolution=8),
-        superresolution=SuperResolutionConfig(kind="2x", channels=(4, 4)),
+        superresolution=SuperResolutionConfig(kind=superresolution, channels=(4, 4)),
         head_to_model=HeadToModel(2.0),
     )
 
@@ -218,13 +218,13 @@ def test_noise_on_what_it_is_told_is_in_proportion_to_the_data():
         recipe_of(config_of(expression="together", label_noise=2.0)),
     )
     wish, found = quiet.asked(batch_of()), []
-    for images in range(300):
+    for images in range(100):
         step = Step(0, images, 0.0, Draws(3, "D_main", range(4 * images, 4 * images + 4)))
         assert quiet.label(wish, step).equal(torch.cat([wish.labels, wish.actions], 1))
         found.append(noisy.label(wish, step) - quiet.label(wish, step))
     spread = torch.cat([Instants.labels, Instants.actions], 1).double().std(0, correction=0)
     noise = torch.cat(found)
-    assert_close(noise.std(0).double(), 2 * spread, rtol=0.1, atol=1e-6)
+    assert_close(noise.std(0).double(), 2 * spread, rtol=0.15, atol=1e-6)
     assert noise.mean(0).abs().max() < 0.3
     batch_label_before = Instants.labels[:4].clone()
     noisy.losses("D_main", batch_of(), step_of("D_main"))
@@ -327,8 +327,9 @@ def test_the_papers_network_is_posed_with_the_persons_shape():
     assert_close(vertices, mesh)
     for found, posed in zip(landmarks, mesh, strict=True):
         assert_close(found, torch.from_numpy(FACE.landmarks(posed.numpy(), "68")))
-    code = driver(FACE, mesh, Camera.from_label(Instants.labels[index]), 24)
-    assert_close(shown[0][3], code * 2 - 1, atol=1 / 255 + 1e-6, rtol=0)
+    code = driver(FACE, mesh, Camera.from_label(Instants.labels[index]), 24) * 2 - 1
+    code = F.interpolate(code, (8, 8), mode="bilinear", antialias=True)
+    assert_close(shown[0][0][:, 3:], code, atol=1 / 255 + 1e-6, rtol=0)
 
 
 def test_its_mean_w_follows_the_codes_of_the_discriminator_step_alone():
@@ -336,9 +337,9 @@ def test_its_mean_w_follows_the_codes_of_the_discriminator_step_alone():
     network = recipe.generator.mapping_network
     network.w_mean.fill_(2.0)
     for phase in ("G_main", "G_density", "D_r1"):
-        recipe.losses(phase, batch_of(128), step_of(phase))
+        recipe.losses(phase, batch_of(), step_of(phase))
     assert (network.w_mean == 2).all()
-    recipe.losses("D_main", batch_of(128), step_of("D_main"))
+    recipe.losses("D_main", batch_of(), step_of("D_main"))
     assert (network.w_mean != 2).any()
 
 
@@ -414,10 +415,9 @@ def test_ours_starts_from_our_still_weights():
 
 
 def test_the_papers_network_starts_from_eg3ds_backbone_where_it_fits():
-    model = published()
-    backbone = dataclasses.replace(model.static)
+    model = published("2x")
     theirs = EG3DConfig(
-        z_dim=5, w_dim=8, mapping=model.mapping, backbone=backbone, decoder=model.decoder, render=model.render,
+        z_dim=5, w_dim=8, mapping=model.mapping, backbone=model.static, decoder=model.decoder, render=model.render,
         superresolution=model.superresolution,
     )  # fmt: skip
     _, start = still(theirs)
@@ -495,6 +495,13 @@ def test_the_export_says_which_face_drives_it(tmp_path, model):
     assert header.system == "next3d"
     assert header.json("requires") == {"face": "anny-head"}
     assert header.json("source")["title"] == "Next3D"
+    system = systems.load(path)
+    actions = {"actions": Instants.actions[0]}
+    pictures = [
+        system.pose(system.create(1), controls).render(system.creation_camera()).image for controls in ({}, actions)
+    ]
+    assert torch.isfinite(pictures[0]).all()
+    assert not pictures[0].equal(pictures[1])
     stored = checkpoints.load(path).tensors
     for name, value in recipe.generator.state_dict().items():
         assert stored[name].equal(value.half() if value.is_floating_point() else value), name

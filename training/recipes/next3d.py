@@ -135,7 +135,7 @@ class Adversarial(AdversarialRecipe):
         if track:
             generator.mapping_network.track(w_plus[:, 0])
         vertices = self.poser(wish.actions, wish.joints, wish.shape)
-        return generator.instant(generator.person(w_plus, noise), vertices, self._landmarks(vertices), noise)
+        return generator.instant(generator.person(w_plus, noise), vertices, self.poser.landmarks(vertices), noise)
 
     def label(self, wish: Wish, step: Step) -> Tensor:
         """Return what the discriminator is told of pictures: cameras, and actions if configured, with noise."""
@@ -194,13 +194,6 @@ class Adversarial(AdversarialRecipe):
             return wish.labels
         assert wish.actions is not None
         return torch.cat([wish.labels, wish.actions], dim=1)
-
-    def _landmarks(self, vertices: Float[Tensor, "b v 3"]) -> Float[Tensor, "b 68 3"]:
-        """Return iBUG's landmarks on posed vertices."""
-        assert self.face.landmarks_68 is not None
-        triangles, weights = self.face.landmarks_68
-        corners = vertices[:, torch.from_numpy(self.face.faces[triangles]).long()]
-        return (corners * torch.from_numpy(weights).to(vertices)[..., None]).sum(2)
 
     def _acting(self, actions: Mapping[str, float]) -> Wish:
         """Return a wish for one person on the mean face, seen from the front."""

@@ -18,6 +18,7 @@ from ...errors import UsageError
 from ...fitting.tunable import with_tuned
 from ...human.arkit import ACTIONS
 from ...human.model import FaceModel
+from ...human.posing import FacePoser
 from ...records import JOINTS
 from ...rendering.sampling import HALF, Sampling
 from ...rendering.volume import FieldFunction
@@ -51,7 +52,7 @@ def build(checkpoint: Checkpoint, config: Next3DConfig, device: torch.device) ->
     fill(generator, checkpoint.tensors, checkpoint.name)
     face = None
     if isinstance(generator, Next3DGenerator):
-        face = _users_face(checkpoint, config.mesh.face)
+        face = _driving_face(checkpoint, config.mesh.face)
     return Next3D(generator.to(device), checkpoint.hash, face)
 
 
@@ -62,11 +63,14 @@ def build_generator(config: Next3DConfig) -> Next3DGenerator | IdentityNext3D:
     return IdentityNext3D(config, own_face(config.identity))
 
 
-def _users_face(checkpoint: Checkpoint, kind: str) -> FaceModel:
-    """Return the face model that published weights were imported with."""
+def _driving_face(checkpoint: Checkpoint, kind: str) -> FaceModel:
+    """Return the face model that drives the paper's network: our own, or the one that weights were imported with."""
+    from ...human.anny import NAME, load_anny_head
     from ...human.flame import read_flame
     from ...models import find_face
 
+    if kind == NAME:
+        return load_anny_head()
     requires = parse_json_object(checkpoint.metadata.get("requires") or "{}", "requires", checkpoint.name)
     needed = requires.get(kind) or {}
     by = f'"{checkpoint.name}"'
@@ -105,6 +109,9 @@ class Next3D(PlaneSystem):
         if face is None and isinstance(generator, Next3DGenerator):
             raise ValueError("published weights need a face model")
         self.config, self.face = generator.config, face
+        self._poser = None  # for our own face, which the rig drives directly
+        if face is not None and face.expression_names == ACTIONS:
+            self._poser = FacePoser(face).to(self.device)
         self._known: _Known | None = None
 
     @property
@@ -122,7 +129,7 @@ class Next3D(PlaneSystem):
 
     @property
     def _controls(self) -> tuple[Control, ...]:
-        if self.face is None:
+        if self.face is None or self._poser is not None:
             return _RIG
         count = self.face.expressiondirs.shape[2]
         return (
@@ -194,10 +201,13 @@ class Next3D(PlaneSystem):
     def _users_mesh(
         self, actions: Float[Tensor, "b 52"], joints: Float[Tensor, "b 10 3"], asked: Mapping[str, Tensor]
     ) -> tuple[Float[Tensor, "b v 3"], Float[Tensor, "b 68 3"]]:
-        """Return vertices and landmarks of the user's face model: the rig in its terms, and its own controls added."""
+        """Return vertices and landmarks of the face model; for a user's the rig in its terms, its controls added."""
         from ...human.flame import CONTROLS, flame_mesh
         from ...human.retarget import retargeting
 
+        if self._poser is not None:
+            vertices = self._poser(actions, joints)
+            return vertices, self._poser.landmarks(vertices)
         assert self.face is not None
         moved = {name: asked[name] for name in CONTROLS if name in asked}
         if not asked:  # the fit of the rig to the face model takes seconds, which a neutral face can do without
