@@ -66,9 +66,6 @@ class DynamicPlanes:
     """In the order of `plane_axes`."""
     coverage: Float[Tensor, "b 3 1 r r"]
     """How much of the static planes' features they replace, 0..1."""
-    height: Float[Tensor, "b 3 1 r r"]
-    """Where what was drawn lies along the axis that the plane does not see, outwards, in half widths of a plane: z
-    before the face, y above it, x to either side (the mean of both profiles). 0 where nothing was drawn."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +107,6 @@ class Drawing:
     """The texture; beyond the mesh what lies in its middle."""
     coverage: Float[Tensor, "b 1 r r"]
     """What counts, 0..1."""
-    height: Float[Tensor, "b 1 r r"]
-    """Towards the viewer, in half widths of the picture; 0 beyond the mesh."""
 
 
 def draw(
@@ -148,12 +143,11 @@ def draw(
     if topology.mask is not None:
         mask = topology.mask.to(texture.dtype).expand(len(where), -1, -1, -1)
         coverage = coverage * F.grid_sample(mask, where, align_corners=False)
-    height = -seen.depth[:, None].to(texture.dtype)
-    return Drawing(F.grid_sample(texture, where, align_corners=False), coverage, height)
+    return Drawing(F.grid_sample(texture, where, align_corners=False), coverage)
 
 
 def dynamic_planes(
-    texture: Float[Tensor, "b c t t2"] | Float[Tensor, "b 3 c t t2"],
+    texture: Float[Tensor, "b c t t2"],
     vertices: Float[Tensor, "b v 3"],
     topology: FaceTopology,
     mesh: MeshConfig,
@@ -163,7 +157,7 @@ def dynamic_planes(
     """Return the mesh on the planes.
 
     Args:
-        texture: neural texture; or one for each plane, in the order of `plane_axes` ("correct" alone).
+        texture: neural texture.
         vertices: of the posed mesh, in its own frame and unit: x to the subject's left, y up, z out of the face.
         topology: of the mesh.
         mesh: where the mesh lies in the planes.
@@ -176,7 +170,7 @@ def dynamic_planes(
 
 
 def _by_the_paper(
-    texture: Float[Tensor, "b c t t2"] | Float[Tensor, "b 3 c t t2"],
+    texture: Float[Tensor, "b c t t2"],
     vertices: Float[Tensor, "b v 3"],
     topology: FaceTopology,
     mesh: MeshConfig,
@@ -184,12 +178,9 @@ def _by_the_paper(
 ) -> DynamicPlanes:
     """Return every view in the plane that is read where it was seen."""
     places = (vertices + vertices.new_tensor(mesh.shift)) * mesh.scale
-    planes = [frozenset(pair) for pair in plane_axes]
 
     def drawn(view: View) -> Drawing:
-        plane = planes.index(frozenset((view.columns, view.rows)))
-        own = texture if texture.ndim == 4 else texture[:, plane]
-        return draw(own, view.turn(places), topology, view, mesh.resolution)
+        return draw(texture, view.turn(places), topology, view, mesh.resolution)
 
     front, left, right, top = (drawn(view) for view in (FRONT, LEFT, RIGHT, TOP))
     if mesh.fill_mouth:
@@ -199,24 +190,23 @@ def _by_the_paper(
     side = Drawing(
         (left.features * left.coverage + right.features * right.coverage) / both,
         torch.maximum(left.coverage, right.coverage),
-        (left.height * left.coverage + right.height * right.coverage) / both,
     )
     views = {frozenset("xy"): (front, "xy"), frozenset("yz"): (side, "zy"), frozenset("xz"): (top, "xz")}
     drawings = []
     for pair in plane_axes:
         drawing, own = views[frozenset(pair)]
         if pair != own:
-            drawing = Drawing(drawing.features.mT, drawing.coverage.mT, drawing.height.mT)
+            drawing = Drawing(drawing.features.mT, drawing.coverage.mT)
         drawings.append(drawing)
     return _stacked(drawings)
 
 
 def _stacked(drawings: list[Drawing]) -> DynamicPlanes:
     """Return the planes that drawings fill."""
-    features, coverage, height = (
-        torch.stack([getattr(drawing, name) for drawing in drawings], 1) for name in ("features", "coverage", "height")
+    return DynamicPlanes(
+        torch.stack([drawing.features for drawing in drawings], 1),
+        torch.stack([drawing.coverage for drawing in drawings], 1),
     )
-    return DynamicPlanes(features, coverage, height)
 
 
 def _as_published(
@@ -237,11 +227,11 @@ def _as_published(
 
     front = drawn(FRONT)
     if only_front:
-        nothing = Drawing(*(torch.zeros_like(part) for part in (front.features, front.coverage, front.height)))
+        nothing = Drawing(torch.zeros_like(front.features), torch.zeros_like(front.coverage))
         drawings = [front, nothing, nothing]
     else:
         left, right = drawn(PUBLISHED_LEFT), drawn(PUBLISHED_RIGHT)
-        side = Drawing(left.features + right.features, (left.coverage > 0).to(left.coverage.dtype), left.height)
+        side = Drawing(left.features + right.features, (left.coverage > 0).to(left.coverage.dtype))
         drawings = [front, side, drawn(PUBLISHED_TOP)]
     return _stacked(drawings)
 
