@@ -129,7 +129,10 @@ def _prepare_portrait(one: job.Job, engine: Engine, folder: Path) -> bpy.types.O
     """Create the job's portrait, or find it in the scene; returns its root."""
     scene, table = bpy.context.scene, one.portrait
     if table.create is not None:
-        created = engine.run("Create Portrait", tasks.create(table.create.choice()), one.worker.timeout_s, _watch)
+        choice = table.create.choice()
+        if choice.photo:
+            choice = dataclasses.replace(choice, photo=str(path_of(choice.photo, folder)))
+        created = engine.run("Create Portrait", tasks.create(choice), one.worker.timeout_s, _watch)
         root = portrait.build(scene, created)
     elif table.rig:
         ob = scene.objects.get(table.rig) or bpy.data.collections.get(table.rig)

@@ -17,6 +17,7 @@ A job file is TOML. Everything but `version`, `do` and a portrait has a default:
     [job.portrait]
     create = { model = "default-eg3d", seed = 7, truncation = 0.7, make = ["rig", "plane", "mesh"], detail = 128,
                size = 512 }           # on one line in the file: TOML asks for that
+                                      # with photo = "me.jpg" instead of seed and truncation: whoever is in that photo
     rig = "Portrait 7 rig"            # instead of create: any object of a portrait that is in the .blend
     actions = ["speech.json"]         # curves files (portrait-curves/1), put on the rig from `start`
     start = 1
@@ -66,7 +67,7 @@ from .requests import DEFAULT_MODEL, CreateChoice
 
 VERSION = 1
 KINDS = ("create", "render")
-LATER_KINDS = ("reconstruct", "animate", "speak", "turntable", "export")
+LATER_KINDS = ("animate", "speak", "turntable", "export")
 MAX_FRAMES = 100_000
 
 
@@ -76,21 +77,27 @@ def _one_of(*choices: str) -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class CreateTable:
-    """A person from a seed."""
+    """A person from a seed or a photo."""
 
     model: str = DEFAULT_MODEL
     seed: int = 7
     truncation: float = 0.7
+    photo: str = ""
+    latent_iterations: int = 450
+    weight_iterations: int = 500
     make: tuple[str, ...] = field(default=("rig", "plane", "mesh"), metadata=_one_of("rig", "plane", "mesh"))
     detail: int = 128
     size: int = 512
 
     def choice(self) -> CreateChoice:
-        """Return what the engine is asked. Raises UsageError for numbers out of range."""
+        """Return what the engine is asked, the photo as it is named. Raises UsageError for numbers out of range."""
         return CreateChoice(
             model=self.model,
             seed=self.seed,
             truncation=self.truncation,
+            photo=self.photo,
+            latent_iterations=self.latent_iterations,
+            weight_iterations=self.weight_iterations,
             make_rig="rig" in self.make,
             make_plane="plane" in self.make,
             make_mesh="mesh" in self.make,

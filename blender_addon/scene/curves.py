@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Expression curves: keys on the rig's properties, one at a time or in bulk, and files of format portrait-curves/1.
 
-A curves file is JSON: {"format": "portrait-curves/1", "fps": 25, "curves": {"jawOpen": [0.0, ...], ...}}.
+A curves file is JSON: {"format": "portrait-curves/1", "fps": 25, "curves": {"jawOpen": [0.0, ...], ...}}. Besides the
+52 actions it may turn the head, in radians (HEAD): neck and head bone take half of the turn each.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from typing import Any, TypeGuard
 
 import bpy
 import numpy as np
+from mathutils import Quaternion
 
 from ..expressions import NAMES
 from ..neural_core import errors
 
 FORMAT = "portrait-curves/1"
 GROUP = "Expression"
+HEAD = ("headYaw", "headPitch", "headRoll")
+"""Towards the subject's left, then upwards, then the crown towards the subject's left shoulder."""
+HEAD_BONES = ("neck", "head")
 
 
 def path_of(name: str) -> str:
@@ -43,34 +48,56 @@ def changed(rig: bpy.types.Object, names: list[str], frame: float) -> list[str]:
     return result
 
 
-def set_curve(rig: bpy.types.Object, name: str, frames: np.ndarray, values: np.ndarray) -> None:
-    """Replace a slider's curve by linear keys; far faster than a key at a time. Call `rig.update_tag()` afterwards."""
-    points = _ensure_curve(rig, path_of(name)).keyframe_points
+def set_curve(rig: bpy.types.Object, path: str, frames: np.ndarray, values: np.ndarray, index: int = 0) -> None:
+    """Replace the curve of an animation path by linear keys; far faster than a key at a time.
+
+    Call `rig.update_tag()` afterwards.
+    """
+    points = _ensure_curve(rig, path, index).keyframe_points
     points.clear()
     points.add(len(frames))
     points.foreach_set("co", np.stack([frames, values], axis=1).astype(np.float32).ravel())
     linear = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
     points.foreach_set("interpolation", np.full(len(frames), linear, np.int32))
-    _find_curve(rig, path_of(name)).update()
+    _find_curve(rig, path, index).update()
 
 
 def apply_file(rig: bpy.types.Object, path: Path, scene: bpy.types.Scene, start: int) -> int:
     """Put a curves file on the rig, resampled to the scene's frame rate by time; returns the last frame.
 
     Raises:
-        InputError: if the file is no curves file, or names an action that this rig does not have.
+        InputError: if the file is no curves file, or moves what this rig does not have.
     """
     fps, tracks = read_file(path)
     per_sample = scene.render.fps / scene.render.fps_base / fps
-    last = start
+    frames = start + np.arange(max((len(values) for values in tracks.values()), default=1)) * per_sample
     for name, values in tracks.items():
+        if name in HEAD:
+            continue
         if name not in rig:
             raise errors.InputError(f'"{path.name}" moves "{name}", which this rig does not have.')
-        frames = start + np.arange(len(values)) * per_sample
-        set_curve(rig, name, frames, values)
-        last = max(last, math.ceil(frames[-1]))
+        set_curve(rig, path_of(name), frames[: len(values)], values)
+    turns = [tracks.get(name, np.zeros(1)) for name in HEAD]
+    if any(turn.any() for turn in turns):
+        if not set(HEAD_BONES) <= set(rig.pose.bones.keys()):
+            raise errors.InputError(f'"{path.name}" turns the head, which this rig cannot do.')
+        _turn_head(rig, frames, *turns)
     rig.update_tag()
-    return last
+    return math.ceil(frames[-1])
+
+
+def _turn_head(rig: bpy.types.Object, frames: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> None:
+    """Key the bones of neck and head, whose axes at rest are those of head space; a shorter curve keeps its end."""
+    columns = [np.pad(angles, (0, len(frames) - len(angles)), mode="edge") for angles in (yaw, pitch, roll)]
+    keys = np.empty((len(frames), 4))
+    for row, (left, up, tilt) in enumerate(zip(*columns, strict=True)):
+        # A positive angle about +Y turns to the subject's left, about +X it looks down, about +Z it tilts to the right.
+        turn = Quaternion((0, 1, 0), left) @ Quaternion((1, 0, 0), -up) @ Quaternion((0, 0, 1), -tilt)
+        keys[row] = Quaternion().slerp(turn, 0.5)
+    for name in HEAD_BONES:
+        rig.pose.bones[name].rotation_mode = "QUATERNION"
+        for index, values in enumerate(keys.T):
+            set_curve(rig, f'pose.bones["{name}"].rotation_quaternion', frames, values, index)
 
 
 def read_file(path: Path) -> tuple[float, dict[str, np.ndarray]]:
@@ -97,8 +124,8 @@ def _checked(name: str, content: Any) -> tuple[float, dict[str, np.ndarray]]:
     if not isinstance(tracks, dict):
         raise errors.InputError(f'"{name}" has no curves.')
     for action, values in tracks.items():
-        if action not in NAMES:
-            close = difflib.get_close_matches(action, NAMES, 1)
+        if action not in (*NAMES, *HEAD):
+            close = difflib.get_close_matches(action, (*NAMES, *HEAD), 1)
             raise errors.InputError(
                 f'"{name}" moves "{action}", which is no facial action.', f'Did you mean "{close[0]}"?' if close else ""
             )
@@ -133,15 +160,15 @@ def _channels(ob: bpy.types.Object, ensure: bool) -> Any:
     return strip.channelbag(data.action_slot, ensure=ensure) if strip is not None else None
 
 
-def _find_curve(ob: bpy.types.Object, path: str) -> bpy.types.FCurve | None:
+def _find_curve(ob: bpy.types.Object, path: str, index: int = 0) -> bpy.types.FCurve | None:
     bag = _channels(ob, ensure=False)
-    return bag.fcurves.find(path) if bag is not None else None
+    return bag.fcurves.find(path, index=index) if bag is not None else None
 
 
-def _ensure_curve(ob: bpy.types.Object, path: str) -> bpy.types.FCurve:
+def _ensure_curve(ob: bpy.types.Object, path: str, index: int) -> bpy.types.FCurve:
     bag = _channels(ob, ensure=True)
-    curve = bag.fcurves.find(path)
+    curve = bag.fcurves.find(path, index=index)
     if curve is None:
-        curve = bag.fcurves.new(path)
+        curve = bag.fcurves.new(path, index=index)
         curve.group = bag.groups.get(GROUP) or bag.groups.new(GROUP)
     return curve

@@ -154,6 +154,15 @@ def test_exit_codes_and_sentences(batch, tmp_path, old, new, code, sentence):
     assert not (tmp_path / "out" / "p.blend").exists()
 
 
+def test_a_photo_beside_the_job_becomes_a_portrait(batch, tmp_path):
+    (tmp_path / "me.jpg").write_bytes(b"not looked at by the stub")
+    text = JOB.replace("seed = 7", 'photo = "me.jpg", latent_iterations = 2').replace('["plane", "scene"]', '["plane"]')
+    assert batch(text, "--frames", "1").code == 0
+    ran = batch(text.replace("me.jpg", "you.jpg"))
+    assert ran.code == 2
+    assert f'Cannot read "{tmp_path / "you.jpg"}"' in ran.err
+
+
 def test_time_limit_is_code_5(batch):
     ran = batch(JOB.replace("seed = 7", 'seed = 7, model = "deaf"') + "[job.worker]\ntimeout_s = 1.0\n")
     assert ran.code == 5

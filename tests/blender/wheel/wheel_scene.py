@@ -288,6 +288,38 @@ def test_curves_file_is_resampled_by_time(portrait, scene, tmp_path):
         assert rig["jawOpen"] == pytest.approx(value, abs=1e-6)
 
 
+def about(axis, angle):
+    """Return the rotation [3, 3] about one of the axes of head space."""
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    rotation = np.eye(3)
+    rotation[[first, second], [first, second]] = np.cos(angle)
+    rotation[first, second], rotation[second, first] = -np.sin(angle), np.sin(angle)
+    return rotation
+
+
+def test_curves_turn_the_head_by_a_half_in_neck_and_head(portrait, scene, tmp_path):
+    """Done twice, what each bone does is the turn that the file asks for: roll, then pitch, then yaw."""
+    rig = find.part(portrait, "RIG")
+    scene.render.fps, scene.render.fps_base = 25, 1.0
+    path = tmp_path / "nod.json"
+    turns = {"headYaw": [0.0, 0.4, -0.3], "headPitch": [0.0, 0.2, 0.5], "headRoll": [0.0, -0.3, 0.6]}
+    path.write_text(json.dumps({"format": "portrait-curves/1", "fps": 25, "curves": {"jawOpen": [0, 1, 0], **turns}}))
+    assert curves.apply_file(rig, path, scene, start=1) == 3
+    for frame, (yaw, pitch, roll) in enumerate(zip(*turns.values(), strict=True), start=1):
+        scene.frame_set(frame)
+        expected = about(1, yaw) @ about(0, -pitch) @ about(2, -roll)
+        for name in ("neck", "head"):
+            bone = rig.pose.bones[name]
+            half = np.array(bone.matrix.to_3x3())
+            if name == "head":
+                half = np.array(bone.parent.matrix.to_3x3()).T @ half
+            np.testing.assert_allclose(half @ half, expected, atol=1e-5)
+    assert rig["jawOpen"] == 0.0
+    # Looking to the subject's left is towards +X; raising the chin raises where the face looks.
+    x, y, _ = about(1, 0.4) @ about(0, -0.2) @ [0, 0, 1]
+    assert min(x, y) > 0
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
