@@ -107,6 +107,18 @@ def test_static_planes_and_texture(person, stored):
     check_stored(stored, "static", person.static.flatten(1, 2))
 
 
+def test_drawings(generator, person, stored, monkeypatch):
+    """All channels of the texture; `test_next3d_planes.py` has the rest."""
+    monkeypatch.setattr(dynamic, "rasterize", recorded_rasterizer(stored))
+    vertices = stored["v"][:1, :VERTICES]
+    drawn = dynamic.dynamic_planes(
+        person.texture[:1], vertices, generator.topology, CONFIG.mesh, "repo", CORRECTED_AXES
+    )
+    for slot, name in enumerate(("front", "side", "top")):
+        found = drawn.features[:, slot, :, ::4, ::4]
+        check(name, found, stored[f"raster_{name}_stride4_b0"], relative=NEXT3D_DRAWING)
+
+
 def test_mouth(inside, stored):
     lips = stored["front_lms2d"][:, OUTER_LIPS]
     assert torch.equal(stored["front_lms2d"], stored["lms2d_front"])
