@@ -23,7 +23,9 @@ from .generate import Generate
 from .mesh import Mesh
 from .models import Models
 from .options import Common
+from .reconstruct import Reconstruct
 from .render import Render
+from .stylise import Stylise
 from .worker import Worker
 
 COMMANDS = {
@@ -33,6 +35,8 @@ COMMANDS = {
     "mesh": Mesh,
     "animate": Animate,
     "capture": Capture,
+    "reconstruct": Reconstruct,
+    "stylise": Stylise,
     "models": Models,
     "faces": Faces,
     "worker": Worker,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..cameras import Camera
 from ..errors import InputError
 from ..rendering.sampling import HALF, Sampling
-from ..systems.common import Portrait, Rendering
+from ..systems.common import Portrait, Rendering, System
 
 PREFIX = "tuned/"
 """Begins the names of a portrait's tensors that are differences of weights."""
@@ -28,7 +28,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 @runtime_checkable
-class Tunable(Protocol):
+class Tunable(System, Protocol):
     """A system whose people and weights can be optimised; every system of ours is one."""
 
     @property

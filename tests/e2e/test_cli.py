@@ -133,7 +133,9 @@ def test_faces_are_listed_and_imported(run, parity_folder, models_folder):
 USAGE = [
     (("paint",), "no command"),
     (("generat",), 'Did you mean "generate"?'),
-    (("reconstruct", "x.jpg"), 'no command "reconstruct"'),
+    (("reconstruct", "x.jpg", "--out", "x.png"), ".portrait"),
+    (("reconstruct", "x.jpg", "--out", "x.portrait", "--iterations", "many"), "no two numbers"),
+    (("reconstruct", "x.jpg", "--out", "x.portrait", "--iterations", "0,0"), "no two numbers"),
     (("generate", "--out", "x.png", "--seed", "seven"), "no number"),
     (("generate", "--out", "x.png", "--seed", "9-3"), "no range"),
     (("generate", "--out", "x.png", "--seed", "-3"), "no number"),

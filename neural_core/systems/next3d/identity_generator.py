@@ -135,7 +135,7 @@ class IdentityNext3D(IdentityBase):
             difference = textures(amounts, difference)
         texture = self.mean_texture(difference)[:, 0].movedim(1, -1).contiguous()
         if self.config.static_planes:
-            features = _resized(self.person_planes(reading, of_planes, offsets), self.config.mesh.resolution)
+            features = _resized(self.person_planes(reading, of_planes), self.config.mesh.resolution)
         else:
             size, channels = self.config.mesh.resolution, texture.shape[-1]
             features = texture.new_zeros(len(z), len(self.axes), channels, size, size)
