@@ -52,7 +52,7 @@ def _main(arguments: list[str]) -> int:
         if os.environ.get("RANK", "0") == "0":
             print(json.dumps(dataclasses.asdict(config), indent=1))
         return 0
-    _train(name, recipe, config, flags)
+    train(name, config, flags.run or Path("runs") / name, resume=flags.resume, device=flags.device)
     return 0
 
 
@@ -78,7 +78,19 @@ def _configure(kind: type, path: Path | None, fields: list[str]) -> Any:
     return tyro.cli(kind, args=fields, default=default, prog=USAGE)
 
 
-def _train(name: str, recipe: Any, config: Any, flags: argparse.Namespace) -> None:
+def train(name: str, config: Any, folder: Path, *, resume: bool = False, device: str = "auto") -> None:
+    """Train.
+
+    Args:
+        name: of the recipe.
+        config: of its `Config`.
+        folder: the run's.
+        resume: whether a run in that folder goes on.
+        device: auto, cpu or cuda[:n].
+
+    Raises:
+        PortraitError: of many kinds, as recipe, data and machine have it.
+    """
     import torch
 
     from neural_core import devices
@@ -90,17 +102,17 @@ def _train(name: str, recipe: Any, config: Any, flags: argparse.Namespace) -> No
 
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    device = devices.choose(local_device(flags.device))
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    folder = flags.run or Path("runs") / name
+    recipe = importlib.import_module(RECIPES[name][0])
+    chosen = devices.choose(local_device(device))
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
     with joined(config.run.patience) as world:
-        log = world.on_first(lambda: RunLog(folder, name, config, flags.resume))
+        log = world.on_first(lambda: RunLog(folder, name, config, resume))
         torch.manual_seed(config.run.seed)
         torch.set_flush_denormal(True)  # fading averages in Adam can slow CPUs down
         try:
             with enough_memory("the networks and their optimisers", "Choose a smaller model."):
-                trainer = Trainer(recipe.build(config, device), config.run, log, device, world)
+                trainer = Trainer(recipe.build(config, chosen), config.run, log, chosen, world)
             trainer.run()
         finally:
             torch.set_flush_denormal(False)

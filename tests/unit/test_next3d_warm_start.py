@@ -23,8 +23,8 @@ from training.data.ray_batches import PatchChoice
 from training.draws import Draws
 from training.recipe import Step
 from training.recipes import eg3d_warm_start, next3d_warm_start
-from training.recipes.next3d_warm_start import WarmStart, repeated
-from training.recipes.warm_start import DataConfig, RayConfig, head_points
+from training.recipes.next3d_warm_start import MovingDataConfig, WarmStart, repeated
+from training.recipes.warm_start import RayConfig, head_points
 
 CPU = torch.device("cpu")
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "default-next3d.toml"
@@ -41,7 +41,7 @@ def folder(tmp_path_factory) -> Path:
 def config_of(folder: Path, **changes) -> next3d_warm_start.Config:
     config = next3d_warm_start.Config(
         model=tiny_next3d_config(),
-        data=DataConfig(path=(str(folder),)),
+        data=MovingDataConfig(path=(str(folder),)),
         patches=PatchChoice(views=2, patches=2, side=6),
         rays=RayConfig(even=6, guided=4),
     )
@@ -110,6 +110,25 @@ def test_repeated_people_stand_beside_their_own_instants(recipe):
             torch.testing.assert_close(together.modulation.weights[k], alone.modulation.weights[0])
 
 
+@pytest.mark.parametrize(("share", "copies"), [(0.0, 1), (0.5, 3), (0.75, 9), (0.1, 1)])
+def test_people_who_move_come_as_often_as_asked(recipe, monkeypatch, share, copies):
+    """One moves, three rest: for a share s the one comes 3 s / (1 - s) times, but at least once."""
+    numbers = torch.tensor([0, 1, 2, 0])
+    people = dataclasses.replace(
+        recipe.people,
+        codes=recipe.people.codes[numbers],
+        actions=torch.zeros(4, 3, 52),
+        joints=torch.zeros(4, 3, 10, 3),
+    )
+    people.joints[2, 1, 1, 0] = 0.1
+    monkeypatch.setattr(recipe, "people", people)
+    monkeypatch.setattr(recipe, "config", dataclasses.replace(recipe.config, data=MovingDataConfig(moving=share)))
+    drawn = sorted(int(item[0]) for item in recipe.data())
+    assert drawn == sorted([0, 1, 3] + [2] * copies)
+    with pytest.raises(UsageError, match=r"data\.moving is 1\.0"):
+        MovingDataConfig(moving=1.0)
+
+
 def test_what_rests_starts_from_still_weights(folder, tmp_path):
     torch.manual_seed(5)
     still = build_generator(tiny_config())
@@ -134,10 +153,10 @@ def test_weights_of_another_model_are_refused_in_a_sentence(folder, tmp_path):
     other = dataclasses.replace(tiny_config(), w_dim=8)
     path = tmp_path / "other.safetensors"
     checkpoints.save(path, build_generator(other).state_dict(), "eg3d", dataclasses.asdict(other), METADATA)
-    with pytest.raises(ModelError, match=r'"other.*" is not of this \[model\]: .*8.*16'):
+    with pytest.raises(ModelError, match=r'"other.*" does not fit the model: .*8.*16'):
         next3d_warm_start.build(config_of(folder, init=str(path)), CPU)
     checkpoints.save(path, {"a": torch.zeros(1)}, "real3d", {}, METADATA)
-    with pytest.raises(ModelError, match="a model of real3d, not of eg3d or next3d"):
+    with pytest.raises(ModelError, match="a model of real3d, not of next3d or eg3d"):
         next3d_warm_start.build(config_of(folder, init=str(path)), CPU)
 
 

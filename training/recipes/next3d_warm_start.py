@@ -17,21 +17,23 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset, TensorDataset
 
 from neural_core import checkpoints
 from neural_core.cameras import orbit
-from neural_core.errors import ModelError, UsageError
+from neural_core.errors import UsageError
 from neural_core.human.anny import load_anny_head
 from neural_core.human.arkit import ACTIONS
 from neural_core.nn.identity import Modulation
 from neural_core.records import JOINTS
 from neural_core.systems.next3d.config import Next3DConfig
-from neural_core.systems.next3d.identity_generator import IdentityNext3D, Instant, Person, still_tensors
+from neural_core.systems.next3d.identity_generator import IdentityNext3D, Instant, Person
 
 from ..config import RunConfig, not_negative
 from ..data.portraits import Portraits
 from ..data.ray_batches import PatchChoice, RayBatch
 from ..recipe import Optimiser, Sample, Step
+from .next3d_start import fill
 from .warm_start import (
     DataConfig,
     LossConfig,
@@ -53,6 +55,21 @@ _SHOWN: tuple[dict[str, float], ...] = (
     {"mouthPucker": 0.8, "eyeBlinkLeft": 0.9},
 )
 """Expressions of the sample pictures."""
+
+
+@dataclass(frozen=True)
+class MovingDataConfig(DataConfig):
+    """Which people, and how often those who do something."""
+
+    moving: float = 0.0
+    """Share, below 1, of a run's samples that are people who do something; 0 takes everybody equally often. People at
+    rest are many, since still weights were made of them; here they only keep what is behind the face."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        super().__post_init__()
+        if not 0 <= self.moving < 1:
+            raise UsageError(f"data.moving is {self.moving}, but is a share of 0 or more, and below 1.")
 
 
 @dataclass(frozen=True)
@@ -87,7 +104,7 @@ class Config:
     init: str = ""
     """Checkpoint that training starts from: still weights with a face code (of the system eg3d), or weights of the same
     [model]. Empty for random weights."""
-    data: DataConfig = field(default_factory=DataConfig)
+    data: MovingDataConfig = field(default_factory=MovingDataConfig)
     patches: PatchChoice = field(default_factory=PatchChoice)
     rays: RayConfig = field(default_factory=RayConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -112,29 +129,9 @@ def build(config: Config, device: torch.device) -> WarmStart:
     except ValueError as error:
         raise UsageError(f"This model cannot be built: {error}.", "Change [model] in the configuration.") from error
     if config.init:
-        start_from(generator, checkpoints.load(Path(config.init)))
+        fill(generator, model, checkpoints.load(Path(config.init)))
     people = load_people(config.data, config.patches, model.z_dim, model.superresolution, moving=True)
     return WarmStart(config, generator, people, device)
-
-
-def start_from(generator: IdentityNext3D, start: checkpoints.Checkpoint) -> None:
-    """Put weights into a network: still ones where they belong, or all of another run's.
-
-    Raises:
-        ModelError: they do not fit.
-    """
-    if start.system not in ("eg3d", "next3d"):
-        raise ModelError(f'"{start.name}" is a model of {start.system}, not of eg3d or next3d.', "Choose another init.")
-    try:
-        if start.system == "eg3d":
-            generator.load_state_dict(still_tensors(generator, start.tensors))
-        else:
-            generator.load_state_dict({name: tensor.float() for name, tensor in start.tensors.items()})
-    except (ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip().rstrip(".")
-        raise ModelError(
-            f'"{start.name}" is not of this [model]: {reason}.', "Set [model] as the weights have it."
-        ) from error
 
 
 class WarmStart(OneNetwork):
@@ -151,6 +148,16 @@ class WarmStart(OneNetwork):
         """Return one group of parameters a part of the network."""
         groups = parameter_groups(self.generator, self.config.rates, _PARTS)
         return {"G": Optimiser(groups, betas=(0.9, 0.99), schedule="warmup_cosine")}
+
+    def data(self) -> Dataset[tuple[Tensor, ...]]:
+        """Return the numbers of the people, those who do something as often as `data.moving` says, or nearly."""
+        moves = self.people.actions.flatten(1).any(1) | self.people.joints.flatten(1).any(1)
+        moving, resting = moves.nonzero()[:, 0], (~moves).nonzero()[:, 0]
+        times = 1
+        if len(moving) and self.config.data.moving:
+            share = self.config.data.moving
+            times = max(1, round(len(resting) * share / ((1 - share) * len(moving))))
+        return TensorDataset(torch.cat([moving.repeat(times), resting]))
 
     def losses(self, phase: str, batch: list[Tensor], step: Step) -> dict[str, Tensor]:
         """Compare a batch of rays with what was seen along them."""
