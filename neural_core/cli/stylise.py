@@ -15,8 +15,7 @@ from .options import Common, check_output
 from .render import read_portrait_file
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
+    from ..media import Picture
 
 MOST_ITERATIONS, MOST_PICTURES = 100_000, 64
 
@@ -82,9 +81,8 @@ class Stylise:
         if self.preview is not None:
             console.made(self.preview, "the first person in that style")
 
-    def _show(self, picture: Float[Tensor, "h w 4"], iteration: int) -> None:
+    def _show(self, picture: Picture, iteration: int) -> None:
         from .. import media
 
         assert self.preview is not None
-        pixels = (picture.clamp(0, 1) * 255).round().byte().numpy()
-        media.write_png(self.preview, pixels, {"style": self.text, "iterations": iteration})
+        media.write_png(self.preview, picture, {"style": self.text, "iterations": iteration})

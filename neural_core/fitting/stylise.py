@@ -23,6 +23,7 @@ from .. import checkpoints
 from ..cameras import Camera, orbit
 from ..errors import UsageError
 from ..human.arkit import ACTIONS
+from ..media import Picture, straight_alpha
 from ..nn.style_unet import StyleUNet
 from ..nn.stylegan2 import SynthesisNetwork
 from ..progress import Report, silent
@@ -30,8 +31,8 @@ from ..systems.common import Portrait, Rendering, System
 from .clip import Judge
 from .tunable import PREFIX, Tunable, difference, tuned_copy, with_tuned
 
-Preview = Callable[[Float[Tensor, "h w 4"], int], object]
-"""Called with a picture of the person so far (0..1, straight alpha) and the iterations done."""
+Preview = Callable[[Picture, int], object]
+"""Called with a picture of the person so far, [h, w, 4], and the number of iterations done."""
 
 TEMPLATES = ("{}", "a picture of {}", "a portrait, {}", "the face of a person, {}", "{} of a face")
 """Sentences that a text is put into; their mean in CLIP's space is less moody than one of them."""
@@ -95,7 +96,8 @@ class Stylisation:
             raise UsageError(f'Models of "{system.info.name}" cannot be given a style.')
         if not options.text.strip():
             raise UsageError("There is no text that names a style.", 'Give one such as "a pencil drawing".')
-        self.system, self.judge, self.options, self.start = system, judge, options, portrait
+        self.system: Tunable = system
+        self.judge, self.options, self.start = judge, options, portrait
         self.frozen = system.generator if portrait is None else with_tuned(system.generator, portrait.tensors)
         self.names = trained_names(self.frozen)
         if not self.names:
@@ -157,42 +159,35 @@ class Stylisation:
         return {"text": self.options.text, "from": self.options.source, "iterations": self.iteration}
 
     @torch.no_grad()
-    def preview(self) -> Float[Tensor, "s s 4"]:
-        """Return the first person from the front: sRGB 0..1, straight alpha."""
-        portrait = self.start or self.system.create(0, self.options.truncation)
-        seen = self._see(self.trained, self._latents(portrait), self.system.creation_camera().to(self._device), None)
-        opacity = _covered(seen)
-        colour = ((seen.image + 1) / 2 / opacity.clamp(min=1e-3)).clamp(0, 1)
-        return torch.cat([colour, opacity], dim=1)[0].movedim(0, -1).cpu()
+    def preview(self) -> Picture:
+        """Return the first person from the front, [s, s, 4]."""
+        system = self.system
+        portrait = self.start or system.create(0, self.options.truncation)
+        camera = system.creation_camera().to(self._device)
+        seen = system.see(self.trained, system.latents(portrait), camera)
+        colour, opacity = (seen.image[0] + 1) / 2, _covered(seen)[0, 0]
+        return straight_alpha(colour.movedim(0, -1).cpu().numpy(), opacity.cpu().numpy())
 
     @property
     def _device(self) -> torch.device:
         return next(self.frozen.parameters()).device
 
-    def _latents(self, portrait: Portrait) -> dict[str, Tensor]:
-        assert isinstance(self.system, Tunable)
-        return self.system.latents(portrait)
-
-    def _see(
-        self, generator: nn.Module, latents: dict[str, Tensor], camera: Camera, controls: dict[str, Tensor] | None
-    ) -> Rendering:
-        assert isinstance(self.system, Tunable)
-        return self.system.see(generator, latents, camera, controls)
-
     def _pictures(
         self, generator: nn.Module, latents: dict[str, Tensor], camera: Camera, controls: dict[str, Tensor] | None
     ) -> Float[Tensor, "b 3 s s"]:
         """Return what cameras see, before grey, 0..1."""
-        seen = self._see(generator, latents, camera, controls)
+        seen = self.system.see(generator, latents, camera, controls)
         return ((seen.image + 1) / 2 + (1 - _covered(seen)) * GREY).clamp(0, 1)
 
     def _people(self) -> dict[str, Tensor]:
         """Return the latents of the portrait's person, as often as needed, or of new people."""
         count = self.options.batch
         if self.start is not None:
-            return {name: value.expand(count, *value.shape[1:]) for name, value in self._latents(self.start).items()}
+            return {
+                name: value.expand(count, *value.shape[1:]) for name, value in self.system.latents(self.start).items()
+            }
         seeds = torch.randint(1 << 31, (count,), generator=self._random).tolist()
-        people = [self._latents(self.system.create(seed, self.options.truncation)) for seed in seeds]
+        people = [self.system.latents(self.system.create(seed, self.options.truncation)) for seed in seeds]
         return {name: torch.cat([person[name] for person in people]) for name in people[0]}
 
     def _cameras(self) -> Camera:

@@ -199,7 +199,7 @@ def test_work_tells_how_far_it_is_and_stops_when_told(tmp_path):
     assert [iteration for _, iteration in shown] == [2, 4, 5]
     size = system.info.image_size
     assert shown[0][0].shape == (size, size, 4)
-    assert 0 <= shown[0][0].min() <= shown[0][0].max() <= 1
+    assert shown[0][0].dtype == np.uint8
 
     def stop(stage: str, done: int, total: int) -> None:
         if done == 1:
@@ -224,7 +224,8 @@ def test_a_portrait_keeps_its_person_and_takes_its_style_along():
     assert torch.allclose(shown, expected, atol=0.02), "half precision"
     assert (shown - system.pose(portrait).render(camera).image).abs().max() > 0.05
     again = Stylisation(system, Colours(), RED, made)
-    assert torch.allclose(again.preview(), work.preview(), atol=0.02), "a style is put on top of another"
+    apart = again.preview().astype(int) - work.preview()
+    assert np.abs(apart).max() <= 5, "a style is put on top of another"
 
 
 def test_a_model_file_has_the_style_and_everything_else_bit_for_bit(tmp_path):
