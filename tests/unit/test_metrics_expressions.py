@@ -21,7 +21,7 @@ from neural_core.human.arkit import ACTIONS
 from neural_core.records import Record
 from neural_core.systems.common import Control, Field, Portrait, Rendering, SystemInfo
 from tests.spheres import write_spheres
-from tests.tiny_models import save_tiny
+from tests.tiny_models import save_tiny, save_tiny_next3d
 from training.evaluate import main
 from training.metrics import judge_expressions
 from training.metrics.expressions import (
@@ -38,6 +38,8 @@ from training.metrics.expressions import (
     shape_distance,
     skin_and_hair,
 )
+from training.metrics.sources import Seeds
+from training.metrics.subject import Subject
 
 PEOPLE, VIEWS, SIZE, SEEDS = 5, 3, 16, 5
 
@@ -290,6 +292,18 @@ def test_a_person_is_compared_with_themselves_and_with_others(tmp_path, data, ac
     assert figures["colour_across_expressions"]["value"] > 0
     ratio = figures["colour_across_expressions"]["value"] / figures["colour_between_people"]["value"]
     assert figures["identity_colour"]["value"] == pytest.approx(ratio)
+
+
+def test_next3d_can_be_measured(tmp_path):
+    subject = Subject(systems.load(save_tiny_next3d(tmp_path / "x.safetensors")), SIZE)
+    assert subject.animatable
+    person = Seeds(subject, 1, 0.7, (0.0,))[0]
+    actions = torch.zeros(2, 52)
+    actions[1, ACTIONS.index("jawOpen")] = 1
+    camera = subject.around([0.0, 0.0])
+    pictures = person.acting(camera, actions, torch.zeros(2, 10, 3))
+    torch.testing.assert_close(pictures[0], person.shown.views.picture[0])
+    assert (pictures[1] - pictures[0]).abs().max() > 0.01
 
 
 def test_what_is_missing_is_a_sentence(tmp_path, data, actor, monkeypatch, capsys):
