@@ -99,8 +99,9 @@ def test_the_help_of_the_command_comes_without_torch():
     assert "generate" in done.stdout + done.stderr
 
 
-def test_the_library_imports_neither_blender_nor_training():
-    program = BLOCK + "sys.meta_path.insert(0, Blocker(blocked={'bpy', 'mathutils', 'training', 'blender_addon'}))\n"
+def test_the_library_imports_neither_blender_nor_training_nor_what_only_styles_need():
+    blocked = {"bpy", "mathutils", "training", "blender_addon", "transformers"}
+    program = BLOCK + f"sys.meta_path.insert(0, Blocker(blocked={blocked}))\n"
     program += "".join(f"import {name}\n" for name in modules("neural_core") if not name.endswith("__main__"))
     done = run(program)
     assert done.returncode == 0, done.stderr
