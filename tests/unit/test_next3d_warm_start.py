@@ -195,6 +195,8 @@ def test_the_default_configuration_is_read():
     assert config.model.image_size == 256
     assert config.patches.feature_share > 0.3  # eyes and mouths
     still = read_config(eg3d_warm_start.Config, read_toml(STILL), str(STILL)).model
-    for name in ("z_dim", "w_dim", "plane_axes", "mapping", "decoder", "superresolution", "identity", "head_to_model"):
+    for name in ("z_dim", "w_dim", "plane_axes", "mapping", "decoder", "superresolution", "head_to_model"):
         assert getattr(config.model, name) == getattr(still, name), name
     assert config.model.static == still.backbone
+    assert config.model.identity is not None
+    assert config.model.identity.mean_resolution == config.model.mesh.resolution  # else every step enlarges planes
