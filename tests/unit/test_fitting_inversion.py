@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from neural_core import systems
 from neural_core.cameras import Camera, orbit
 from neural_core.errors import InputError
 from neural_core.fitting import inversion, reconstruct
@@ -19,7 +20,7 @@ from neural_core.human.arkit import ACTIONS
 from neural_core.systems.common import Control
 from neural_core.systems.eg3d.generator import EG3DGenerator
 from neural_core.systems.eg3d.system import EG3D, build_generator
-from tests.tiny_models import make_ball
+from tests.tiny_models import make_ball, save_tiny_next3d
 from tests.unit.test_eg3d_system import PLAIN
 from tests.unit.test_fitting_tunable import OURS
 
@@ -43,21 +44,21 @@ def seen_from(system, yaw):
     return Camera(orbit(float(yaw), 0.0, float(camera.cam2world[0, :3, 3].norm())).cam2world, camera.intrinsics)
 
 
-def target(system, latents, yaw=0.0, generator=None, camera=None):
+def target(system, latents, yaw=0.0, generator=None, camera=None, controls=None):
     """A picture of a person before a grey wall."""
     camera = camera or seen_from(system, yaw)
     with torch.no_grad():
-        seen = system.see(generator or system.generator, latents, camera)
+        seen = system.see(generator or system.generator, latents, camera, controls)
     picture = (seen.image + 1) / 2
     background = torch.full_like(picture, 0.4)
     return Target(
         picture + (1 - seen.opacity) * background, seen.opacity, background, torch.ones_like(seen.opacity), camera,
-        latents["z"][0, :40],
+        latents["z"][0, :40], controls,
     )  # fmt: skip
 
 
 def nearness(system, portrait, wanted):
-    seen = system.pose(portrait).render(wanted.camera)
+    seen = system.pose(portrait, wanted.controls).render(wanted.camera)
     found = (seen.image + 1) / 2 + (1 - seen.opacity) * wanted.background
     return psnr(found, wanted.picture, wanted.weight)
 
@@ -240,3 +241,20 @@ def test_a_target_is_what_was_captured(system, repository):
     wanted = target_of(record, picture, animatable(system.generator), "cpu")
     assert wanted.controls["actions"].tolist() == [1.0] + [0.0] * 51
     assert inversion.mirrored(wanted).controls["actions"].argmax() == 1  # browDownRight
+
+
+def test_people_who_move_are_found_in_what_they_do(tmp_path):
+    """The picture shows an open mouth; with that known, the person is right at rest and from the side, too."""
+    moving = systems.load(save_tiny_next3d(tmp_path / "moving.safetensors"))
+    truth = moving.latents(moving.create(5, 1.0))
+    open_mouth = {"actions": torch.eye(52)[ACTIONS.index("jawOpen")]}
+    wanted = target(moving, truth, controls=open_mouth)
+    at_rest = target(moving, truth, 30)
+    work = Inversion(moving, wanted, Length(30, 4))
+    start = work.portrait()
+    for _ in range(34):
+        work.step()
+    found = work.portrait()
+    assert nearness(moving, found, wanted) > nearness(moving, start, wanted) + 3
+    assert nearness(moving, found, at_rest) > nearness(moving, start, at_rest) + 3
+    assert any(name.startswith(PREFIX + "blending") for name in found.tensors)
