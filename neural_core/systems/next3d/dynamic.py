@@ -26,14 +26,14 @@ class FaceTopology(nn.Module):
     """Triangles, counter-clockwise seen from outside."""
     corner_uv: Float[Tensor, "f 3 2"]
     """Where in the texture their corners are: column and row, -1..1 over the texture, rows downwards."""
-    mask: Float[Tensor, "1 1 t t"] | None
+    mask: Float[Tensor, "1 1 t t2"] | None
     """Where on the texture the drawing counts, 0..1; None for everywhere."""
 
     def __init__(
         self,
         faces: Int[Tensor, "f 3"],
         corner_uv: Float[Tensor, "f 3 2"],
-        mask: Float[Tensor, "1 1 t t"] | None = None,
+        mask: Float[Tensor, "1 1 t t2"] | None = None,
         *,
         stored: bool = False,
     ) -> None:
