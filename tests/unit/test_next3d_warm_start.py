@@ -96,6 +96,18 @@ def test_every_part_of_the_network_learns(recipe):
         assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in group.parameters), group.name
 
 
+def test_a_part_with_rate_0_stays_as_it_is(recipe, monkeypatch):
+    rates = dataclasses.replace(recipe.config.rates, mean_planes=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(recipe, "config", dataclasses.replace(recipe.config, rates=rates))
+        assert "mean_planes" not in [group.name for group in recipe.optimisers()["G"].groups]
+        recipe.generator.zero_grad()
+        sum(recipe.losses("compare", [torch.tensor([0, 1])], step()).values()).backward()
+        assert all(p.grad is None for p in recipe.generator.mean_planes.parameters())
+    recipe.optimisers()
+    assert all(p.requires_grad for p in recipe.generator.parameters())
+
+
 def test_repeated_people_stand_beside_their_own_instants(recipe):
     codes = torch.randn(2, 64, generator=torch.Generator().manual_seed(3))
     face = torch.rand(4, 52, generator=torch.Generator().manual_seed(4))

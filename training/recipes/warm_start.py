@@ -325,13 +325,18 @@ class OneNetwork:
 
 
 def parameter_groups(module: nn.Module, rates: object, parts: Sequence[str]) -> list[ParameterGroup]:
-    """Return a group for each part of a network that it has, with the learning rate of the same name."""
+    """Return a group for each part of a network that it has, with the learning rate of the same name.
+
+    A part whose rate is 0 stays as it is, and asks for no gradients, which would only cost time.
+    """
     groups = []
     for name in parts:
-        part = getattr(module, name)
+        part, rate = getattr(module, name), getattr(rates, name)
         parameters = [] if part is None else list(part.parameters())
-        if parameters:
-            groups.append(ParameterGroup(name, parameters, getattr(rates, name)))
+        if parameters and rate:
+            groups.append(ParameterGroup(name, parameters, rate))
+        for parameter in parameters:
+            parameter.requires_grad_(bool(rate))
     return groups
 
 
