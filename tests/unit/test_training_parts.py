@@ -82,12 +82,22 @@ def test_texture_counts_what_there_is_and_not_where():
     filters = texture_filters(16, 3, 5, torch.Generator().manual_seed(1))
     assert filters.flatten(1).norm(dim=1).sub(1).abs().max() < 1e-6
     assert filters.sum(dim=(2, 3)).abs().max() < 1e-5
-    assert texture_distance(strands + 0.2, strands, filters) < 1e-6  # flat colour does not count
-    near, far = texture_distance(elsewhere, strands, filters), texture_distance(blurred, strands, filters)
+    everywhere = torch.ones(1, 1, 64, 64)
+    assert texture_distance(strands + 0.2, strands, filters, everywhere) < 1e-6  # flat colour does not count
+    near, far = (texture_distance(picture, strands, filters, everywhere) for picture in (elsewhere, blurred))
     assert near < 0.1 * far
+    lower = torch.arange(64)[:, None].expand(64, 64)[None, None] >= 32
+    half = torch.cat([blurred[:, :, :32], strands[:, :, 32:]], dim=2)  # wrong only where it does not count
+    assert (
+        texture_distance(half, strands, filters, lower.float())
+        < 1e-6
+        < texture_distance(half, strands, filters, everywhere)
+    )
     one = torch.zeros(1, 1, 1, 1) + 1.0  # a filter of one pixel: sorted pixels are compared, by hand
     a, b = torch.tensor([[3.0, 1.0], [0.0, 9.0]]), torch.tensor([[8.0, 1.0], [3.0, 0.5]])
-    assert texture_distance(a[None, None], b[None, None], one) == (0.5 + 0 + 0 + 1) / 4  # 0 1 3 9 and 0.5 1 3 8
+    assert (
+        texture_distance(a[None, None], b[None, None], one, torch.ones(1, 1, 2, 2)) == (0.5 + 0 + 0 + 1) / 4
+    )  # 0 1 3 9 and 0.5 1 3 8
 
 
 def test_line_of_sight_wants_nothing_before_the_surface_and_something_behind():

@@ -16,6 +16,8 @@ from .portraits import Portraits
 
 MATERIAL_REGIONS = ((SKIN, TORSO), (HAIR,), (CLOTH,))
 """The regions of a record that are skin, hair and cloth."""
+HAIR_MATERIAL = 1
+"""Which of them is hair."""
 _CELL = 8
 """Pixels: patches are placed by how much of such a square is covered."""
 

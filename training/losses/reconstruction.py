@@ -24,7 +24,10 @@ def edge_l1(
 
 
 def texture_distance(
-    picture: Float[Tensor, "n c h w"], truth: Float[Tensor, "n c h w"], filters: Float[Tensor, "k c s s"]
+    picture: Float[Tensor, "n c h w"],
+    truth: Float[Tensor, "n c h w"],
+    filters: Float[Tensor, "k c s s"],
+    where: Float[Tensor, "n 1 h w"],
 ) -> Float[Tensor, ""]:
     """Return how differently two pictures are textured, wherever in them each hair lies.
 
@@ -36,8 +39,11 @@ def texture_distance(
         picture: judged.
         truth: what it should be like.
         filters: the slices, at random.
+        where: 1 where texture counts, 0 elsewhere. A response counts as the least of the pixels that it sees.
     """
-    ours, theirs = (F.conv2d(images, filters).flatten(2).sort(dim=2).values for images in (picture, truth))
+    inside = -F.max_pool2d(-where, filters.shape[-1], stride=1)
+    responses = (F.conv2d(images, filters) * inside for images in (picture, truth))
+    ours, theirs = (response.flatten(2).sort(dim=2).values for response in responses)
     return (ours - theirs).abs().mean()
 
 

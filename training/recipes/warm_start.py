@@ -36,7 +36,7 @@ from neural_core.systems.plane_config import HeadToModel, SuperResolutionConfig
 
 from ..config import not_negative
 from ..data.portraits import Portraits, load_portraits
-from ..data.ray_batches import PatchChoice, RayBatch, draw_rays
+from ..data.ray_batches import HAIR_MATERIAL, PatchChoice, RayBatch, draw_rays
 from ..losses.reconstruction import (
     depth_l1,
     edge_l1,
@@ -78,7 +78,7 @@ class LossConfig:
     """Of the picture; with a super-resolution half of it for the rays besides."""
     edges: float = 0.5
     texture: float = 0.0
-    """Of locks and strands, wherever they lie (`texture_distance`)."""
+    """Of locks of hair, wherever they lie (`texture_distance`)."""
     texture_from: float = 0.6
     """Share of the run after which texture counts: shapes come first."""
     alpha: float = 0.4
@@ -260,13 +260,14 @@ class RayComparison:
         }
 
     def _texture_losses(self, picture: Tensor, batch: RayBatch, step: Step) -> dict[str, Tensor]:
-        """Compare what rays see wherever it lies; after a super-resolution a regular grid would do as well as hair."""
+        """Compare the hair that rays see; after a super-resolution a regular grid would do as well as hair."""
         weights, side = self.loss, self.patches.side
         if not weights.texture or step.progress < weights.texture_from:
             return {}
-        truth = batch.colour.unflatten(1, (-1, side, side)).flatten(0, 1).movedim(-1, 1).to(self.device)
+        seen = torch.cat([batch.colour, batch.materials[..., HAIR_MATERIAL, None]], dim=-1).to(self.device)
+        seen = seen.unflatten(1, (-1, side, side)).flatten(0, 1).movedim(-1, 1)
         filters = texture_filters(_TEXTURE_FILTERS, 3, _TEXTURE_RAYS, step.draws.generator).to(self.device)
-        return {"texture": weights.texture * texture_distance(picture, truth, filters)}
+        return {"texture": weights.texture * texture_distance(picture, seen[:, :3], filters, seen[:, 3:])}
 
     def _material_losses(self, module: IdentityBase, seen: Composite, batch: RayBatch) -> dict[str, Tensor]:
         """Compare what rays are made of.
