@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ..cameras import Camera
 from ..human import arkit
+from ..perceptual import perceptual_distance
 from ..rendering.sampling import HALF, RandomSampling, Sampling
 from ..systems.common import Portrait, Rendering
 from .likeness import unlikeness
@@ -35,6 +36,8 @@ WEIGHT_PRIOR = 1.0
 """Weight of the mean square of the weights' differences."""
 MIRROR = 0.3
 """Weight of the mirrored picture beside the picture, where that shows one side."""
+PERCEPTION = 0.5
+"""Weight of LPIPS beside the other likeness, for users who have brought it."""
 COVERAGE = 0.3
 """Weight of coverage beside colours, for models that show people alone."""
 
@@ -85,15 +88,16 @@ class Length:
 class Inversion:
     """A portrait in the making: `step` after `step`; it can be looked at, put away and taken up again at any time."""
 
-    def __init__(self, system: Tunable, target: Target, length: Length) -> None:
+    def __init__(self, system: Tunable, target: Target, length: Length, lpips: nn.Module | None = None) -> None:
         """Start from the mean person with the picture's face.
 
         Args:
             system: the model; it stays as it is.
             target: the picture.
             length: how many steps there will be.
+            lpips: the network of LPIPS (`perceptual.lpips`), if there is one.
         """
-        self.system, self.target, self.length = system, target, length
+        self.system, self.target, self.length, self.lpips = system, target, length, lpips
         self.iteration = 0
         self.latents = start_latents(system, target.shape)
         self.generator = tuned_copy(system.generator, tuned_names(system.generator)).train()
@@ -190,6 +194,8 @@ class Inversion:
         opacity = _to_size(seen.opacity, seen.image.shape[-1])
         found = (seen.image + 1) / 2 + (1 - opacity) * target.background
         loss = unlikeness(found, target.picture, target.weight)
+        if self.lpips is not None:
+            loss = loss + PERCEPTION * perceptual_distance(self.lpips, found, target.picture).mean()
         return loss + COVERAGE * (opacity - target.alpha).abs().mean() if self._free else loss
 
     def _see(self, camera: Camera, controls: Mapping[str, Tensor] | None = None, chance: Sampling = HALF) -> Rendering:

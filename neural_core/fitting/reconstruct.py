@@ -15,15 +15,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import checkpoints
+from .. import checkpoints, others
 from ..cameras import Camera
 from ..errors import InputError, PortraitError, UsageError
 from ..files import write_bytes
 from ..media import Picture
 from ..models import DEFAULT_MODEL
+from ..perceptual import SMALLEST, lpips
 from ..progress import Report, silent
 from ..records import HEAD_TO_MODEL, Record
 from ..studio import Loaded, Studio
@@ -111,7 +112,7 @@ def fit(
 
     The portrait's provenance says with "psnr" how near the person came to the picture, in decibels.
     """
-    inversion = Inversion(system, target, options.length)
+    inversion = Inversion(system, target, options.length, users_lpips(target))
     key = _key(inversion)
     if options.state is not None and options.state.exists():
         _resume(inversion, options.state, key)
@@ -163,6 +164,15 @@ def target_of(record: Record, picture: NDArray[np.uint8], system: System, device
     )
 
 
+def users_lpips(target: Target) -> nn.Module | None:
+    """Return the network of LPIPS if the user has brought it and the picture is large enough for it, else None."""
+    size = min(target.picture.shape[2:])
+    try:
+        return lpips(others.find("alexnet", "LPIPS"), target.picture.device) if size >= SMALLEST else None
+    except others.MissingNetwork:
+        return None
+
+
 def _facts(loaded: Loaded) -> dict[str, Any]:
     """Return what a portrait says of its model."""
     about = loaded.model.describe()
@@ -187,7 +197,7 @@ def _key(inversion: Inversion) -> str:
     digest = hashlib.sha256(inversion.portrait().checkpoint_hash.encode())
     for tensor in (target.picture, target.alpha, target.camera.label()):
         digest.update(tensor.cpu().numpy().tobytes())
-    return json.dumps([digest.hexdigest(), dataclasses.asdict(inversion.length)])
+    return json.dumps([digest.hexdigest(), dataclasses.asdict(inversion.length), inversion.lpips is not None])
 
 
 def _keep(inversion: Inversion, path: Path, key: str) -> None:

@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from neural_core import systems
+from neural_core import models, others, systems
 from neural_core.cameras import Camera, orbit
 from neural_core.errors import InputError
 from neural_core.fitting import inversion, reconstruct
@@ -23,6 +24,7 @@ from neural_core.systems.eg3d.system import EG3D, build_generator
 from tests.tiny_models import make_ball, save_tiny_next3d
 from tests.unit.test_eg3d_system import PLAIN
 from tests.unit.test_fitting_tunable import OURS
+from tests.unit.test_metrics_network_perceptual import ALEXNET, trunk
 
 SMALL = dataclasses.replace(OURS, render=dataclasses.replace(OURS.render, coarse=6, fine=6, neural_resolution=16))
 
@@ -258,3 +260,28 @@ def test_people_who_move_are_found_in_what_they_do(tmp_path):
     assert nearness(moving, found, wanted) > nearness(moving, start, wanted) + 3
     assert nearness(moving, found, at_rest) > nearness(moving, start, at_rest) + 3
     assert any(name.startswith(PREFIX + "blending") for name in found.tensors)
+
+
+def test_lpips_counts_for_users_who_have_brought_it(system, someone, tmp_path, monkeypatch):
+    others.library("lpips", "this test", "metrics")
+    monkeypatch.setenv(models.FOLDER_VARIABLE, str(tmp_path))
+    wanted = target(system, someone)
+    large = dataclasses.replace(wanted, picture=torch.zeros(1, 3, 64, 64))
+    assert reconstruct.users_lpips(large) is None
+    others.folder().mkdir()
+    save_file(trunk(ALEXNET), others.folder() / "alexnet.safetensors")
+    assert reconstruct.users_lpips(wanted) is None, "too small for it"
+    network = reconstruct.users_lpips(large)
+    first = torch.rand(1, 3, 64, 64)
+    assert network(first, first).item() == 0 < network(first, large.picture).item()
+
+    def distance(found, picture):
+        return (found - picture).abs().mean() * 2
+
+    monkeypatch.setattr("neural_core.perceptual.SMALLEST", 16)
+    without, with_it = (Inversion(system, wanted, Length(1, 0), judge).step() for judge in (None, distance))
+    with torch.no_grad():
+        seen = system.see(system.generator, start_latents(system, wanted.shape), wanted.camera)
+    apart = (seen.image + 1) / 2 + (1 - seen.opacity) * 0.4 - wanted.picture
+    # As LPIPS takes them pictures are twice as far apart; chance moves the samples of the step's own picture a little.
+    assert with_it - without == pytest.approx(inversion.PERCEPTION * 4 * apart.abs().mean().item(), rel=0.1)

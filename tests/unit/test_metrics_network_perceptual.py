@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from neural_core import others
 from neural_core.errors import InputError, UsageError
-from training.metrics.perceptual import lpips, perceptual_distance
+from neural_core.perceptual import lpips, perceptual_distance
 
 # A layer's place, channels in and out, kernel, stride, padding; "pool" is 3 x 3, stride 2; a "|" is where
 # features are compared: behind the ReLU.

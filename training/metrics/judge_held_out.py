@@ -14,8 +14,8 @@ from torch import Tensor
 from neural_core import others
 from neural_core.errors import UsageError
 from neural_core.human.anny import load_anny_head
+from neural_core.perceptual import SMALLEST, lpips, perceptual_distance
 
-from .perceptual import SMALLEST, lpips, perceptual_distance
 from .pictures import SSIM_WINDOW, l1, median_depth_error, psnr, ssim
 from .protocol import Better, Case, Figure, Measured, Setting, joined
 from .sliced_wasserstein import COARSEST, sliced_wasserstein

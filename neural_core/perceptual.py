@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neural_core import others
-from neural_core.errors import InputError
+from . import others
+from .errors import InputError
 
 SMALLEST = 64
 """Pixels of a side. AlexNet's last features of a smaller picture are one pixel, or none."""
@@ -30,7 +30,7 @@ def lpips(path: Path, device: str | torch.device = "cpu") -> nn.Module:
         InputError: if the file is another network.
         UsageError: if the library is not installed.
     """
-    library = others.library("lpips", "The metric LPIPS", "metrics")
+    library = others.library("lpips", "LPIPS", "metrics")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it calls torchvision in a way that is deprecated
         network: nn.Module = library.LPIPS(net="alex", pnet_rand=True, verbose=False)
