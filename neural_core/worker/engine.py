@@ -121,12 +121,10 @@ class Engine:
         work = stylise(held.loaded.system, judge, options, held.portrait, report, self._shower(request))
         return self._hold(request.portrait, held.loaded, work.portrait(), report)
 
-    def _shower(self, request: protocol.Message) -> Callable[[np.ndarray | torch.Tensor, int], None]:
-        """Return a function of a picture on the way, u1[h,w,4] or 0..1, and the iterations done, that sends it."""
+    def _shower(self, request: protocol.Message) -> Callable[[np.ndarray, int], None]:
+        """Return a function of a picture on the way, u1[h,w,4], and the iterations done, that sends it."""
 
-        def show(picture: np.ndarray | torch.Tensor, iteration: int) -> None:
-            if isinstance(picture, torch.Tensor):
-                picture = (picture.clamp(0, 1) * 255).round().byte().cpu().numpy()
+        def show(picture: np.ndarray, iteration: int) -> None:
             self._send(protocol.Image(request.id, {"image": raw(picture)}))
 
         return show

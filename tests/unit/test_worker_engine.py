@@ -5,7 +5,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
 
 from neural_core import protocol, rigs
 from neural_core.human.arkit import ACTIONS
@@ -173,7 +172,7 @@ def test_a_style_makes_another_portrait_of_the_same_person(engine, made, sent, m
 
     def learn(system, judge, options, portrait, report, on_preview):
         asked.append((judge, options.text, options.iterations, portrait.provenance["seed"]))
-        on_preview(torch.tensor([[[0.0, 0.5, 1.0, 2.0]]]), 10)
+        on_preview(np.array([[[0, 128, 255, 255]]], np.uint8), 10)
         return Work(portrait)
 
     monkeypatch.setattr(clip, "load_clip", lambda who, device: "judge")
