@@ -29,7 +29,7 @@ _STEPS_PLACE, _STEPS_ALL = 10, 30
 _GATE_FIRST, _GATE_LAST = 0.03, 0.006
 _SAME_SIDE = 0.5
 # Standard deviations, metres: of a surface, which neighbours repeat; of sliding along it; of a joint or landmark.
-_SURFACE, _SLIDE, _POINT = 0.006, 0.03, 0.003
+_SURFACE, _SLIDE, _POINT = 0.006, 0.01, 0.003
 _TURN, _SIZE, _PLACE = 0.1, 0.1, 0.03  # radians; share; metres
 _CANDIDATES = 16  # triangles around a place, by their centres, among which the nearest surface point is searched
 _EYES = ("left_eye", "right_eye")
@@ -170,7 +170,7 @@ class _Problem:
     def _matches(self, vertices: Array, gate: float) -> tuple[Array, NDArray[np.integer], NDArray[np.integer]]:
         """Return distances, outer vertices and the target's nearest ones; only what is near and looks the same way."""
         outer = self._outer
-        distances, found = self._tree.query(vertices[outer])
+        distances, found = (np.asarray(values) for values in self._tree.query(vertices[outer]))
         normals = vertex_normals(vertices, self._outer_faces)[outer]
         same = (distances < gate) & ((normals * self._surface_normals[found]).sum(1) > _SAME_SIDE)
         return distances[same], outer[same], found[same]

@@ -52,8 +52,8 @@ def test_the_mesh_of_one_model_lies_on_the_other(face, second, registration):
     before = distances(second.weights @ face.v_template, second.model.v_template)
     after = distances(second.weights @ registration.vertices, second.model.v_template)
     assert np.median(before) > 5e-3
-    assert np.median(after) < 6e-4
-    assert np.percentile(after, 95) < 1.6e-3
+    assert np.median(after) < 3e-4
+    assert np.percentile(after, 95) < 1e-3
     size = np.linalg.svd(registration.linear)[1]
     assert size == pytest.approx([second.size] * 3, rel=0.02)
 
@@ -92,15 +92,15 @@ def test_only_the_jaw_opens_the_jaw(fitted):
 
 
 @pytest.mark.parametrize(
-    "values",
+    ("values", "limit"),
     [
-        {"eyeBlinkLeft": 1.0},
-        {"mouthSmileLeft": 0.6, "browInnerUp": 1.0},
-        {"jawOpen": 1.0},
-        {"jawOpen": 0.5, "mouthPucker": 0.7},
+        ({"eyeBlinkLeft": 1.0}, 0.07),
+        ({"mouthSmileLeft": 0.6, "browInnerUp": 1.0}, 0.03),
+        ({"jawOpen": 1.0}, 0.04),
+        ({"jawOpen": 0.5, "mouthPucker": 0.7}, 0.1),  # half a turn of the jaw is not half way along the chord
     ],
 )
-def test_the_other_face_does_what_was_asked(face, second, fitted, values):
+def test_the_other_face_does_what_was_asked(face, second, fitted, values, limit):
     """The truth is the first model's own displacement at the points that the second one's vertices are."""
     asked = action(**values)
     wanted = second.size * second.weights @ (face.expressiondirs @ asked[0].numpy())
@@ -108,7 +108,33 @@ def test_the_other_face_does_what_was_asked(face, second, fitted, values):
     skin = second.model.weights[:, 3:].sum(1) < 0.5
     error, size = (np.sqrt((d[skin] ** 2).sum(1).mean()) for d in (found - wanted, wanted))
     assert size > 2e-4
-    assert error < 0.08 * size  # half a turn of the jaw is not half way along the chord
+    assert error < limit * size
+
+
+def test_places_that_were_taken_for_others_are_outvoted(face, second, registration, monkeypatch):
+    """With the mesh 3 mm too high, a seam of the lower lip is taken for the upper one, and should not open less."""
+    high = dataclasses.replace(registration, vertices=registration.vertices + np.array([0, 0.003, 0]))
+    monkeypatch.setattr(retarget, "register", lambda source, target: high)
+    opening = with_actions(face, ("jawOpen",))
+    found = retarget.fit_retargeting(opening, second.model).controls(torch.ones(1, 1))
+    wanted = second.size * second.weights @ opening.expressiondirs[:, :, 0]
+    missed = distances(posed(second.model, found) - second.model.v_template, wanted)
+    assert np.sqrt((missed**2).mean()) < 0.05 * np.sqrt((wanted**2).sum(1).mean())
+
+
+def test_eyeballs_have_no_say_in_expressions(face, second, registration, monkeypatch):
+    """They are moved by their own joints, and lie close to lids that are moved by others."""
+
+    def problem(target, places, wanted, weights):
+        assert wanted.shape == (len(NAMES), len(places), 3)
+        assert len(places) > 2500
+        assert (second.model.weights[places, 3:].sum(1) <= 0.5).all()
+        raise StopIteration
+
+    monkeypatch.setattr(retarget, "register", lambda source, target: registration)
+    monkeypatch.setattr(retarget, "_Problem", problem)
+    with pytest.raises(StopIteration):
+        retarget.fit_retargeting(face, second.model)
 
 
 def posed(model, controls):
