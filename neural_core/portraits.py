@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The .portrait file: a person's latents or planes with their provenance, a few hundred kilobytes at most.
+"""The .portrait file: a person's latents with their provenance, some kilobytes; with tuned weights some megabytes.
 
-It is a safetensors file of format "portrait/1" (see `checkpoints`): the system's tensors by name, the identity
-coefficients of the rig under "face/shape", and as text keys the system, the sha256 of the model, and the provenance.
+It is a safetensors file of format "portrait/1" (see `checkpoints`): the system's tensors by name, differences of tuned
+weights among them (`fitting/tunable.py`), the identity coefficients of the rig under "face/shape", and as text keys the
+system, the sha256 of the model, and the provenance.
 """
 
 from __future__ import annotations
