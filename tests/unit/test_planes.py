@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from neural_core.planes import CORRECTED_AXES, PUBLISHED_AXES, Triplane, project
+from neural_core.planes import CORRECTED_AXES, PUBLISHED_AXES, Triplane, gather, project
 
 
 def random(*shape, seed=0):
@@ -85,3 +85,17 @@ def test_blend():
 def test_planes_need_their_axes():
     with pytest.raises(ValueError, match="2 planes need as many axes"):
         Triplane(torch.zeros(1, 2, 1, 4, 4), ("xy",), 1.0)
+
+
+def test_single_places_are_gathered_as_grid_sample_does():
+    pictures, where = random(3, 5, 6, 7), 1.2 * (2 * torch.rand(40, 2, generator=torch.Generator().manual_seed(1)) - 1)
+    number = torch.arange(40) % 3
+    expected = [
+        torch.nn.functional.grid_sample(pictures[n, None].movedim(-1, 1), w[None, None, None], align_corners=False)
+        for n, w in zip(number, where.to(pictures.dtype), strict=True)
+    ]
+    expected = torch.stack(expected)[:, 0, :, 0, 0]
+    torch.testing.assert_close(gather(pictures, number, where), expected, atol=1e-5, rtol=1e-5)
+    less = torch.arange(40) * 2
+    found = gather(pictures, number, where, less)
+    torch.testing.assert_close(found, expected - pictures.reshape(-1, 7)[less], atol=1e-5, rtol=1e-5)
