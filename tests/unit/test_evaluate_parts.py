@@ -17,7 +17,7 @@ import scipy.linalg
 import torch
 from torch import nn
 
-from neural_core import others, systems
+from neural_core import others, perceptual, systems
 from neural_core.cameras import Camera, orbit
 from neural_core.errors import InputError, UsageError
 from neural_core.human.anny import load_anny_head
@@ -33,7 +33,6 @@ from training.metrics import (
     judge_identity,
     judge_sets,
     judge_truth,
-    perceptual,
     sources,
 )
 from training.metrics.fit_distances import Fit
@@ -91,9 +90,9 @@ def test_one_person_is_in_memory_at_a_time(folder, tmp_path, monkeypatch):
     alive, most = weakref.WeakSet(), []
     read = sources.TruePictures.__init__
 
-    def counted(self, path):
+    def counted(self, path, **more):
         gc.collect()
-        read(self, path)
+        read(self, path, **more)
         alive.add(self)
         most.append(len(alive))
 

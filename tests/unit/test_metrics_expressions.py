@@ -155,7 +155,7 @@ class Actor:
             return field
         assert set(controls) == set(self.takes)
         self.joints += [float(turned[0, 0]) for name, turned in controls.items() if name == "joints"]
-        seed = int(portrait.provenance["seed"])
+        seed = int(portrait.provenance.get("seed", 0))  # people of codes have none
         jaw, blink, smile = rig_values(controls["actions"].numpy()[None])[0]
 
         def render(camera: Camera, size: int) -> Rendering:
@@ -292,6 +292,16 @@ def test_a_person_is_compared_with_themselves_and_with_others(tmp_path, data, ac
     assert figures["colour_across_expressions"]["value"] > 0
     ratio = figures["colour_across_expressions"]["value"] / figures["colour_between_people"]["value"]
     assert figures["identity_colour"]["value"] == pytest.approx(ratio)
+
+
+def test_held_out_people_are_asked_for_the_expressions_of_their_pictures(tmp_path, data, actor, monkeypatch):
+    figures = evaluate(tmp_path, "l1")
+    records = [Record.load(path) for path in sorted((data / "records").glob("*.npz"))]
+    expected = np.concatenate([record.actions for record in records])
+    np.testing.assert_array_equal(np.stack([actions for _, actions, _ in actor.asked]), expected)
+    assert figures["l1"]["count"] == PEOPLE * VIEWS
+    monkeypatch.setattr(systems, "load", lambda path, device: actor._still)
+    assert not evaluate(tmp_path, "l1"), "a still face cannot follow, and all these people move"
 
 
 def test_next3d_can_be_measured(tmp_path):

@@ -92,12 +92,12 @@ _ALL = (
     ),
     Metric(
         "aed", "held-out", "judge_faces:Aed",
-        "mean difference of DECA's expression coefficients between the same pictures and the truth, of neutral people",
+        "mean difference of DECA's expression coefficients between the same pictures and the truth",
         "after Next3D and Real3D-Portrait, section 4.2", "deca", "data",
     ),
     Metric(
         "apd", "held-out", "judge_faces:Apd",
-        "mean difference of DECA's head rotation between the same pictures and the truth, of neutral people",
+        "mean difference of DECA's head rotation between the same pictures and the truth",
         "after Next3D and Real3D-Portrait, section 4.2", "deca", "data",
     ),
     Metric(

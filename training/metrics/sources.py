@@ -55,13 +55,12 @@ class HeldOut:
     def __init__(self, subject: Subject, folder: Path) -> None:
         """List the people. Raises InputError if there are none."""
         self.subject, self.files = subject, people_files(folder)
-        self.mean_person = subject.of_code(torch.zeros(subject.code_size))
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> HeldOutPerson:
-        return HeldOutPerson(self, index, TruePictures(self.files[index]))
+        return HeldOutPerson(self, index, TruePictures(self.files[index], moving=self.subject.animatable))
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class HeldOutPerson:
     """One of them."""
 
     def __init__(self, source: HeldOut, index: int, true: TruePictures) -> None:
-        self._source, self.index, self.true = source, index, true
+        self.index, self.true = index, true
         self.subject = source.subject
         if len(true.record.z) != self.subject.code_size:
             raise InputError(f"its code has {len(true.record.z)} numbers, the model takes {self.subject.code_size}")
@@ -97,13 +96,20 @@ class HeldOutPerson:
 
     @cached_property
     def shown(self) -> Shown:
-        """Return what the model shows at the same cameras."""
-        return self.subject.see(self.subject.of_code(torch.from_numpy(self.true.record.z)), self.camera)
+        """Return what the model shows at the same cameras, with the same expressions."""
+        return self._acting(torch.from_numpy(self.true.record.z))
 
     @cached_property
     def mean_shown(self) -> Shown:
-        """Return the mean person (code 0) at the same cameras."""
-        return self.subject.see(self._source.mean_person, self.camera)
+        """Return the mean person (code 0) at the same cameras, with the same expressions."""
+        return self._acting(torch.zeros(self.subject.code_size))
+
+    def _acting(self, code: Float[Tensor, " z"]) -> Shown:
+        record = self.true.record
+        if not self.subject.animatable or not len(record.actions):
+            return self.subject.see(self.subject.of_code(code), self.camera)
+        actions, joints = torch.from_numpy(record.actions), torch.from_numpy(record.joints)
+        return self.subject.see_acting(self.subject.portrait_of_code(code), self.camera, actions, joints)
 
     @cached_property
     def true_depth(self) -> Float[Tensor, "n r r"]:
@@ -174,12 +180,7 @@ class SeedPerson:
         self, camera: Camera, actions: Float[Tensor, "n 52"], joints: Float[Tensor, "n 10 3"] | None = None
     ) -> Float[Tensor, "n 3 h w"]:
         """Return pictures over grey, 0..1, of the person with n expressions, each by its own camera."""
-        subject, pictures = self.subject, []
-        for number in range(len(actions)):
-            asked = (actions[number], None if joints is None else joints[number])
-            one = Camera(camera.cam2world[number : number + 1], camera.intrinsics[number : number + 1])
-            pictures.append(subject.see(subject.acting(self._portrait, *asked), one).views.picture)
-        return torch.cat(pictures)
+        return self.subject.see_acting(self._portrait, camera, actions, joints).views.picture
 
     @cached_property
     def landmarks(self) -> list[Landmarks | None]:
@@ -225,10 +226,14 @@ class RecordPictures:
 
 
 class TruePictures(RecordPictures):
-    """Pictures of a person of whom the code says everything."""
+    """Pictures of a person of whom the code says everything, but for an expression."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, moving: bool = False) -> None:
         """Read the record.
+
+        Args:
+            path: of the record.
+            moving: whether the person may have expressions.
 
         Raises:
             InputError: it is damaged, or tells no code or no depth, or shows what no code tells.
@@ -236,7 +241,8 @@ class TruePictures(RecordPictures):
         super().__init__(path)
         if not len(self.record.z) or not len(self.record.depth):
             raise InputError("a captured person: no code, or no depth")
-        if self.record.actions.any() or self.record.joints.any() or self.record.source.get("variety") == "wide":
+        moves = self.record.actions.any() or self.record.joints.any()
+        if (moves and not moving) or self.record.source.get("variety") == "wide":
             raise InputError("the code does not say everything of it (expression, light, hair style, clothes)")
 
     @property

@@ -84,7 +84,11 @@ class Subject:
 
     def of_code(self, code: Float[Tensor, " z"]) -> Field:
         """Return the person of a code."""
-        return self.system.pose(self.system.portrait_of(code[None].to(self.system.device)))
+        return self.system.pose(self.portrait_of_code(code))
+
+    def portrait_of_code(self, code: Float[Tensor, " z"]) -> Portrait:
+        """Return the portrait of the person of a code."""
+        return self.system.portrait_of(code[None].to(self.system.device))
 
     def of_seed(self, seed: int, truncation: float) -> tuple[Portrait, Field]:
         """Return the person of a seed."""
@@ -121,6 +125,24 @@ class Subject:
     def metres(self) -> float:
         """Return how long a model unit is."""
         return 1 / self.system.config.head_to_model.scale
+
+    def see_acting(
+        self,
+        portrait: Portrait,
+        camera: Camera,
+        actions: Float[Tensor, "n 52"],
+        joints: Float[Tensor, "n 10 3"] | None = None,
+    ) -> Shown:
+        """Return what n cameras see of a person of an animatable model, who has another expression for each."""
+        shown = []
+        for number in range(len(camera)):
+            acting = self.acting(portrait, actions[number], None if joints is None else joints[number])
+            one = Camera(camera.cam2world[number : number + 1], camera.intrinsics[number : number + 1])
+            shown.append(self.see(acting, one))
+        depth, solid, picture = (
+            torch.cat([getattr(one.views, name) for one in shown]) for name in ("depth", "solid", "picture")
+        )
+        return Shown(Views(camera.to("cpu"), depth, solid, picture), torch.cat([one.compared for one in shown]))
 
     @torch.inference_mode()
     def see(self, person: Field, camera: Camera, *, grey: bool = True) -> Shown:
