@@ -42,6 +42,7 @@ def fill(generator: Next3DGenerator | IdentityNext3D, model: Next3DConfig, start
         )
     still: EG3DConfig = read_config(start.system, start.config, start.name)
     _check_still(model, still, start.name)
+    own = generator.state_dict()
     if isinstance(generator, IdentityNext3D):
         try:
             state = still_tensors(generator, start.tensors)
@@ -51,10 +52,10 @@ def fill(generator: Next3DGenerator | IdentityNext3D, model: Next3DConfig, start
             ) from error
         found = start.tensors.keys() & state.keys()
     else:
-        own = generator.state_dict()
-        fitting = {name: tensor for name, tensor in _spread(start.tensors, own).items() if _fits(tensor, own[name])}
+        spread = _spread(start.tensors, own)
+        fitting = {name: tensor for name, tensor in spread.items() if tensor.shape == own[name].shape}
         state, found = {**own, **fitting}, fitting.keys()
-    generator.load_state_dict({name: value.to(generator.state_dict()[name].dtype) for name, value in state.items()})
+    generator.load_state_dict({name: value.to(own[name].dtype) for name, value in state.items()})
     return tuple(name for name, _ in generator.named_parameters() if name not in found)
 
 
@@ -96,7 +97,3 @@ def _spread(tensors: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Ten
         if source in tensors:
             found[name] = tensors[source]
     return found
-
-
-def _fits(tensor: Tensor, own: Tensor) -> bool:
-    return tensor.shape == own.shape
