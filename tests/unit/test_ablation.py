@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from training.ablation import Summary, ablate, changed, main, measure, summaries
 from training.config import RunConfig
 from training.data.portraits import Portraits, load_portraits
 from training.data.ray_batches import PatchChoice
+from training.metrics.subject import Subject
 from training.recipes.next3d_warm_start import Config, MovingDataConfig
 from training.recipes.warm_start import RayConfig
 
@@ -34,19 +36,19 @@ def test_a_variant_differs_in_what_it_names_and_in_nothing_else():
         assert differing == [path.split(".")[1] for path in changes], name
 
 
-class Stub:
+class Stub(Subject):
     """A model that shows grey pictures, off by 0.1 while the jaw is open, and by 0.2 at the mouth while it is shut."""
 
     def __init__(self) -> None:
-        self.system = SimpleNamespace(portrait_of=lambda z: z, device=torch.device("cpu"))
+        self.system: Any = SimpleNamespace(portrait_of=lambda z: z, device=torch.device("cpu"))
 
-    def in_head_space(self, labels):
+    def in_head_space(self, labels) -> Any:
         return labels
 
-    def acting(self, portrait, actions, joints):
+    def acting(self, portrait, actions, joints=None) -> Any:
         return actions
 
-    def see(self, person, camera):
+    def see(self, person, camera, *, grey=True) -> Any:
         picture = torch.full((1, 3, SIZE, SIZE), 0.5)
         if person[ACTIONS.index("jawOpen")] > 0:
             return SimpleNamespace(compared=picture + 0.1)
@@ -105,7 +107,9 @@ def test_expressions_are_read_from_frontal_pictures():
 
 def test_means_and_deviations():
     found = summaries({"full": [{"psnr": 20.0, "jaw": 0.5}, {"psnr": 23.0}], "less": [{"psnr": 19.0}]})
-    assert found["full"]["psnr"] == Summary(21.5, pytest.approx(math.sqrt(4.5)), (20.0, 23.0))
+    full = found["full"]["psnr"]
+    assert (full.mean, full.values) == (21.5, (20.0, 23.0))
+    assert full.deviation == pytest.approx(math.sqrt(4.5))
     assert found["full"]["jaw"] == Summary(0.5, None, (0.5,))
     assert table(found).splitlines() == [
         "|  | psnr | jaw |",

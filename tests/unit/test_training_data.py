@@ -101,7 +101,7 @@ def test_rays_know_what_the_face_does_in_their_picture(folder):
     data = dataclasses.replace(data, actions=actions, joints=joints)
     batch = draw_rays(data, torch.tensor([2, 0]), PatchChoice(2, 1, 4), 1, torch.Generator().manual_seed(4))
     for k, person in enumerate([2, 2, 0, 0]):
-        view = (data.cameras[person] == batch.cameras[k]).all(-1).nonzero().item()
+        view = int((data.cameras[person] == batch.cameras[k]).all(-1).nonzero())
         assert batch.actions[k, 5] == number[person, view]
         assert (batch.joints[k] == number[person, view] / 100).all()
 
