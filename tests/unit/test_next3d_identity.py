@@ -93,6 +93,22 @@ def test_heights_are_where_the_surface_is(fine):
     assert_close(heights[0, 0, 0, 0], torch.tensor(-1.0))
 
 
+def test_the_decoder_is_told_how_far_before_the_surface_a_point_lies(fine, monkeypatch):
+    vertices = fine.vertices(*acting(jawOpen=1.0))
+    instant = fine.instant(fine.person(torch.randn(1, 64)), vertices)
+    last_three = lambda self, features, modulation: (features[..., -3:], features)  # noqa: E731
+    monkeypatch.setattr(type(fine.decoder), "forward", last_three)
+    corner, jaw = landmark(vertices[0], CORNER), landmark(vertices[0], JAW)
+    out = torch.tensor([[0.0, 0.0, 0.005], [0.0, 0.0, -0.005], [0.005, 0.0, 0.0], [-0.005, 0.0, 0.0]])  # metres
+    points = torch.stack([corner, corner, jaw, jaw]) + out
+    right = points[2:] * torch.tensor([-1.0, 1.0, 1.0])
+    told, _ = fine.canonical_field(instant)(2 * torch.cat([points, right])[None], points)
+    half = torch.tanh(torch.tensor(0.5))  # half a centimetre
+    assert_close(told[0, :2, 0], torch.stack([half, -half]), atol=0.15, rtol=0)
+    for profile in (told[0, 2:4, 2], told[0, 4:, 2]):
+        assert_close(profile, torch.stack([half, -half]), atol=0.15, rtol=0)
+
+
 def test_spots_are_the_dense_drawing():
     """With a hard outline and nothing static, planes are what `dynamic_planes` draws for published weights."""
     config = dataclasses.replace(FINE, static_planes=False, mouth=None, blending=None)
