@@ -2,15 +2,16 @@
 """From a picture of a person to their portrait: pivotal tuning inversion (Roich et al. 2022; Next3D, section 4.3).
 
 First the *pivot* is found: the latents of a person of the model who is most like the picture, weights standing still.
-Then the weights are tuned until that person is the one in the picture. One turn in four the picture gives way to its
-mirror image, since heads are nearly symmetric: what it shows of one side goes for the other.
+Then the weights are tuned until that person is the one in the picture. Between its turns the picture gives way to two
+others: its mirror image, since heads are nearly symmetric, and other views of the pivot, without which what the picture
+does not show would change at will.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..cameras import Camera
+from ..cameras import Camera, orbit
 from ..human import arkit
 from ..perceptual import perceptual_distance
 from ..rendering.sampling import HALF, RandomSampling, Sampling
@@ -34,6 +35,8 @@ WEIGHT_RATE = 1e-3
 """Learning rate of the weights, at its highest."""
 WEIGHT_PRIOR = 1.0
 """Weight of the mean square of the weights' differences."""
+KEEP = 0.5
+"""Weight of the pivot's other views beside the picture."""
 MIRROR = 0.3
 """Weight of the mirrored picture beside the picture, where that shows one side."""
 PERCEPTION = 0.5
@@ -42,6 +45,17 @@ COVERAGE = 0.3
 """Weight of coverage beside colours, for models that show people alone."""
 
 _BETAS = (0.9, 0.99)
+_VIEWS = (
+    (-70.0, 0.0),
+    (140.0, 0.0),
+    (35.0, -15.0),
+    (-105.0, 10.0),
+    (-35.0, 15.0),
+    (-140.0, 0.0),
+    (70.0, 0.0),
+    (105.0, 0.0),
+)
+"""Yaw and pitch in degrees from which the pivot is remembered."""
 _NOT_TUNED = ("mapping", "mean_planes", "mean_texture", "decoder")
 """Latents do the mapping's work; the others are slow to learn, large, or change all places at once."""
 _OTHER_ACTION = [arkit.ACTIONS.index(arkit.mirrored(name)) for name in arkit.ACTIONS]
@@ -107,6 +121,7 @@ class Inversion:
         }
         self._original = dict(system.generator.named_parameters())
         self._mirrored = mirrored(target)
+        self._pivot: list[tuple[Camera, Tensor]] = []
         self._free = self._leaves_background_free()
         self._adam = self._begin()
 
@@ -174,9 +189,15 @@ class Inversion:
     def _loss(self, chance: Sampling) -> Tensor:
         """Return the loss of this iteration.
 
-        One of four looks at the mirrored picture, the others look at the picture.
+        One of four looks at the mirrored picture and, where weights are tuned, one at another view of the pivot; the
+        others look at the picture.
         """
-        if self.iteration % 4 == 3:
+        turn = self.iteration % 4
+        if turn == 1 and self.tunes:
+            camera, pivot = self._pivot[self.iteration // 4 % len(self._pivot)]
+            seen = self._see(camera, self.target.controls, chance).image
+            loss = KEEP * unlikeness((seen + 1) / 2, (pivot + 1) / 2, torch.ones_like(pivot[:, :1]))
+        elif turn == 3:
             loss = MIRROR * self._from_the_side() * self._unlike(self._mirrored, chance)
         else:
             loss = self._unlike(self.target, chance)
@@ -206,6 +227,8 @@ class Inversion:
         for value in self.latents.values():
             value.requires_grad_(not self.tunes)
         if self.tunes:
+            with torch.no_grad():
+                self._pivot = [(camera, self._see(camera).image) for camera in _around(self.target.camera)]
             groups = [{"params": [*self._weights.values()], "rate": WEIGHT_RATE}]
         else:
             groups = [{"params": [value], "rate": RATES[name]} for name, value in self.latents.items()]
@@ -253,6 +276,13 @@ def mirrored(target: Target) -> Target:
         shape=target.shape,
         controls=controls,
     )
+
+
+def _around(camera: Camera) -> Iterator[Camera]:
+    """Yield cameras around the head, as far from it as this one."""
+    radius = float(camera.cam2world[0, :3, 3].norm())
+    for yaw, pitch in _VIEWS:
+        yield Camera(orbit(yaw, pitch, radius).cam2world.to(camera.cam2world), camera.intrinsics)
 
 
 def _pace(progress: float) -> float:

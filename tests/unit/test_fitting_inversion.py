@@ -245,6 +245,7 @@ def test_a_target_is_what_was_captured(system, repository):
     assert inversion.mirrored(wanted).controls["actions"].argmax() == 1  # browDownRight
 
 
+@pytest.mark.slow
 def test_people_who_move_are_found_in_what_they_do(tmp_path):
     """The picture shows an open mouth; with that known, the person is right at rest and from the side, too."""
     moving = systems.load(save_tiny_next3d(tmp_path / "moving.safetensors"))
