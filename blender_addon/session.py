@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import bpy
-import bpy.utils.previews
+import bpy.utils.previews  # pyright: ignore[reportMissingImports]  (the stubs leave it out)
 import numpy as np
 
 from . import model_list, preferences, sentences, tasks
