@@ -57,7 +57,7 @@ class Stub(Subject):
 
 
 def people(jaws: list[list[float]], yaws: list[float]) -> Portraits:
-    """Return people before nothing, so that the truth is grey; the mouth is at (20, 30), the eyes are not seen."""
+    """Return people whom nothing covers, so that the truth is grey; the mouth is at (20, 30), the eyes are not seen."""
     count, views = len(jaws), len(yaws)
     cameras = torch.zeros(count, views, 25)
     for view, yaw in enumerate(np.radians(yaws)):
@@ -70,7 +70,7 @@ def people(jaws: list[list[float]], yaws: list[float]) -> Portraits:
     return Portraits(
         codes=torch.zeros(count, 64),
         cameras=cameras,
-        rgba=torch.zeros(count, views, 4, SIZE, SIZE, dtype=torch.uint8),
+        rgba=torch.tensor([200, 100, 50, 0], dtype=torch.uint8)[:, None, None].expand(count, views, 4, SIZE, SIZE),
         depth=torch.zeros(count, views, SIZE, SIZE),
         regions=torch.zeros(count, views, SIZE, SIZE, dtype=torch.uint8),
         features=features.expand(count, views, 3, 3),

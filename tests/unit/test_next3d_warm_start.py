@@ -122,21 +122,22 @@ def test_repeated_people_stand_beside_their_own_instants(recipe):
             torch.testing.assert_close(together.modulation.weights[k], alone.modulation.weights[0])
 
 
-@pytest.mark.parametrize(("share", "copies"), [(0.0, 1), (0.5, 3), (0.75, 9), (0.1, 1)])
+@pytest.mark.parametrize(("share", "copies"), [(0.0, 1), (0.5, 2), (0.75, 6), (0.1, 1)])
 def test_people_who_move_come_as_often_as_asked(recipe, monkeypatch, share, copies):
-    """One moves, three rest: for a share s the one comes 3 s / (1 - s) times, but at least once."""
-    numbers = torch.tensor([0, 1, 2, 0])
+    """Of six two move, one the face and one the neck: for a share s they come 4 s / (1 - s) / 2 times, or once."""
+    numbers = torch.tensor([0, 1, 2, 0, 1, 2])
     people = dataclasses.replace(
         recipe.people,
         codes=recipe.people.codes[numbers],
-        actions=torch.zeros(4, 3, 52),
-        joints=torch.zeros(4, 3, 10, 3),
+        actions=torch.zeros(6, 3, 52),
+        joints=torch.zeros(6, 3, 10, 3),
     )
     people.joints[2, 1, 1, 0] = 0.1
+    people.actions[4, 2, 7] = 0.1
     monkeypatch.setattr(recipe, "people", people)
     monkeypatch.setattr(recipe, "config", dataclasses.replace(recipe.config, data=MovingDataConfig(moving=share)))
     drawn = sorted(int(item[0]) for item in recipe.data())
-    assert drawn == sorted([0, 1, 3] + [2] * copies)
+    assert drawn == sorted([0, 1, 3, 5] + [2, 4] * copies)
     with pytest.raises(UsageError, match=r"data\.moving is 1\.0"):
         MovingDataConfig(moving=1.0)
 
