@@ -61,7 +61,7 @@ def test_a_forbidden_import_breaks_its_contract_and_no_other(tmp_path):
     config = tree / "pyproject.toml"
     config.write_text(
         config.read_text().replace(
-            '["neural_core.systems.eg3d"]', '["neural_core.systems.eg3d", "neural_core.systems.other"]'
+            '"neural_core.systems.next3d"]', '"neural_core.systems.next3d", "neural_core.systems.other"]'
         )
     )
     names = {c["id"]: c["name"] for c in settings()["tool"]["importlinter"]["contracts"]}
