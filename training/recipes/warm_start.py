@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import Dataset, TensorDataset
 
 from neural_core import checkpoints
@@ -245,7 +246,7 @@ class RayComparison:
         truth, weight = batch.picture.to(self.device), batch.weight.to(self.device)
         rays = torch.cat([seen.colour, seen.opacity[..., None]], dim=-1)
         picture = rays.unflatten(1, (-1, side, side)).flatten(0, 1).movedim(-1, 1)
-        losses = self._texture_losses(picture[:, :3], batch, step)
+        losses = {}
         if module.superresolution is not None:
             colour, alpha = batch.colour.to(self.device), batch.alpha.to(self.device)
             apart = weights.colour * l1(seen.colour[..., :3], colour) + weights.alpha * l1(seen.opacity, alpha)
@@ -253,21 +254,36 @@ class RayComparison:
             with torch.autocast(self.device.type, torch.bfloat16):
                 image, opacity = module.superresolution(2 * picture[:, :-1] - 1, picture[:, -1:])
             picture = torch.cat([(image.float() + 1) / 2, opacity.float()], dim=1)
-        return losses | {
-            "colour": weights.colour * l1(picture[:, :3], truth[:, :3], weight),
-            "edges": weights.edges * edge_l1(picture[:, :3], truth[:, :3], weight),
-            "alpha": weights.alpha * l1(picture[:, 3], truth[:, 3]),
-        }
+        return (
+            losses
+            | self._texture_losses(rays, picture[:, :3], batch, step)
+            | {
+                "colour": weights.colour * l1(picture[:, :3], truth[:, :3], weight),
+                "edges": weights.edges * edge_l1(picture[:, :3], truth[:, :3], weight),
+                "alpha": weights.alpha * l1(picture[:, 3], truth[:, 3]),
+            }
+        )
 
-    def _texture_losses(self, picture: Tensor, batch: RayBatch, step: Step) -> dict[str, Tensor]:
-        """Compare the hair that rays see; after a super-resolution a regular grid would do as well as hair."""
+    def _texture_losses(self, rays: Tensor, picture: Tensor, batch: RayBatch, step: Step) -> dict[str, Tensor]:
+        """Compare hair: as rays see it, and in a larger picture, shrunk to their number and to twice as many a side.
+
+        At the picture's own size a regular grid, which a super-resolution makes most easily, would do as well as hair.
+        """
         weights, side = self.loss, self.patches.side
         if not weights.texture or step.progress < weights.texture_from:
             return {}
-        seen = torch.cat([batch.colour, batch.materials[..., HAIR_MATERIAL, None]], dim=-1).to(self.device)
-        seen = seen.unflatten(1, (-1, side, side)).flatten(0, 1).movedim(-1, 1)
+        hair = batch.materials[..., HAIR_MATERIAL].unflatten(1, (-1, side, side)).flatten(0, 1)[:, None].to(self.device)
+        truth = batch.picture[:, :3].to(self.device)
         filters = texture_filters(_TEXTURE_FILTERS, 3, _TEXTURE_RAYS, step.draws.generator).to(self.device)
-        return {"texture": weights.texture * texture_distance(picture, seen[:, :3], filters, seen[:, 3:])}
+        rays = rays.unflatten(1, (-1, side, side)).flatten(0, 1).movedim(-1, 1)[:, :3]
+        pairs = [(rays, F.adaptive_avg_pool2d(truth, side))]
+        if picture.shape[-1] > side:
+            sizes = (side, 2 * side)
+            pairs += [tuple(F.adaptive_avg_pool2d(images, size) for images in (picture, truth)) for size in sizes]
+        distances = [
+            texture_distance(ours, theirs, filters, F.interpolate(hair, ours.shape[2:])) for ours, theirs in pairs
+        ]
+        return {"texture": weights.texture * torch.stack(distances).mean()}
 
     def _material_losses(self, module: IdentityBase, seen: Composite, batch: RayBatch) -> dict[str, Tensor]:
         """Compare what rays are made of.
