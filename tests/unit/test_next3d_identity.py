@@ -102,7 +102,7 @@ def test_the_decoder_is_told_how_far_before_the_surface_a_point_lies(fine, monke
     out = torch.tensor([[0.0, 0.0, 0.005], [0.0, 0.0, -0.005], [0.005, 0.0, 0.0], [-0.005, 0.0, 0.0]])  # metres
     points = torch.stack([corner, corner, jaw, jaw]) + out
     right = points[2:] * torch.tensor([-1.0, 1.0, 1.0])
-    told, _ = fine.canonical_field(instant)(2 * torch.cat([points, right])[None], points)
+    told, _ = fine.canonical_field(instant)(*2 * [2 * torch.cat([points, right])[None]])
     half = torch.tanh(torch.tensor(0.5))  # half a centimetre
     assert_close(told[0, :2, 0], torch.stack([half, -half]), atol=0.15, rtol=0)
     for profile in (told[0, 2:4, 2], told[0, 4:, 2]):

@@ -78,7 +78,11 @@ def test_traits_can_be_differentiated(face, codes):
 
 def test_a_network_that_is_told_traits_listens_to_nothing_else(face):
     tiny = tiny_config()
-    told = dataclasses.replace(tiny, identity=dataclasses.replace(tiny.identity, traits=True, film_hidden=5))
+    told = dataclasses.replace(
+        tiny,
+        decoder=dataclasses.replace(tiny.decoder, features=9),
+        identity=dataclasses.replace(tiny.identity, traits=True, film_hidden=5),
+    )
     torch.manual_seed(0)
     generator = IdentityGenerator(told, face).requires_grad_(False)
     assert generator.mapping.layers[0].weight.shape[1] == len(TRAITS) + LENGTHS * WAVES
