@@ -10,7 +10,7 @@ noise could not have:
 * `MeanPlanes` are learned planes of the mean person, to which the synthesis network adds the person's difference.
 * `TraitPlanes` add what the code's traits (`human/traits.py`) say, place by place.
 * `FiLMDecoder` is EG3D's decoder with feature-wise modulation by z (Perez et al. 2018), which gives colours their code;
-  they start from the person's palette (`human/palette.py`).
+  they start from the person's palette (`human/palette.py`), and hair from patterns of `locks`.
 """
 
 from __future__ import annotations
@@ -160,6 +160,36 @@ class TraitPlanes(nn.Module):
         own = F.interpolate(own, size=difference.shape[-2:], mode="bilinear", align_corners=False)
         features, own = difference.unflatten(1, (planes, -1)), own.unflatten(1, (planes, channels))
         return torch.cat([features[:, :, :channels] + own, features[:, :, channels:]], dim=2).flatten(1, 2)
+
+
+LOCKS = 4
+"""How many patterns `locks` gives."""
+_CROWN = (0.012, 0.23, -0.124)
+"""Model units: where hair whorls on the mean head."""
+_ROUND = ((17, 23, 29), (37, 43, 53))
+"""Waves around the crown of the two patterns of straight hair; locks are some 15 and 8 mm wide at the temples."""
+_CURLS = (0.055, 0.032)
+"""Model units: length of a curl in the other two."""
+
+
+def locks(points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n p"]:
+    """Return patterns that look like locks of hair, about -1..1, at points around the mean head (model units).
+
+    Which strand is where cannot be foretold from a person's traits, and a tri-plane of a few hundred people averages
+    strands away. These patterns are the same for everybody: two run from the crown downwards, as straight hair does,
+    and two are curls. The decoder decides where, and in which hair, they show.
+    """
+    x, y, z = (points - points.new_tensor(_CROWN)).unbind(-1)
+    angle = torch.atan2(x, z)
+    found = []
+    for number, waves in enumerate(_ROUND):
+        bend = 0.06 * torch.sin(14.0 * y + 3.0 * angle + number)
+        found.append(sum(torch.sin(count * (angle + bend) + 2.0 * count) for count in waves) / 2)
+    for number, length in enumerate(_CURLS):
+        turn = 2 * torch.pi / length
+        warp = 0.5 * torch.sin(0.31 * turn * torch.stack([y, z, x]) + number)
+        found.append(sum(torch.sin(turn * axis + bent) for axis, bent in zip((x, y, z), warp, strict=True)) / 2)
+    return torch.stack(found, dim=-1)
 
 
 class FiLMDecoder(nn.Module):

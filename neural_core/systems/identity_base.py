@@ -20,7 +20,7 @@ from ..human.appearance import CODE_SIZE
 from ..human.model import FaceModel
 from ..human.palette import MATERIALS, palette
 from ..human.traits import LENGTHS, TRAITS, WAVES, Traits, hair_styles, spread
-from ..nn.identity import FiLMDecoder, IdentityWarp, MeanPlanes, TraitPlanes
+from ..nn.identity import LOCKS, FiLMDecoder, IdentityWarp, MeanPlanes, TraitPlanes, locks
 from ..nn.stylegan2 import MappingNetwork, SynthesisNetwork
 from ..nn.superresolution import SubpixelSuperResolution
 from ..rendering.rays import camera_rays, pixel_centres
@@ -114,7 +114,7 @@ class IdentityBase(nn.Module):
             config: the generator's.
             backbone: the synthesis network of the planes.
             face: the face model.
-            decoder_inputs: numbers that the decoder is told of a point beside features and place.
+            decoder_inputs: numbers that the decoder is told of a point beside features and `told_of_place`.
 
         Raises:
             ValueError: the config has no `identity`, asks for a published super-resolution, or fits neither the face
@@ -149,7 +149,12 @@ class IdentityBase(nn.Module):
         features = config.decoder.features
         materials = len(MATERIALS) if identity.traits else 0
         self.decoder = FiLMDecoder(
-            channels + 3 + decoder_inputs, config.decoder.hidden, told, features, identity.film_hidden, materials
+            channels + 3 + LOCKS + decoder_inputs,
+            config.decoder.hidden,
+            told,
+            features,
+            identity.film_hidden,
+            materials,
         )
         self.superresolution = None
         if superresolution.kind == "subpixel":
@@ -224,6 +229,10 @@ class IdentityBase(nn.Module):
     def canonical_field(self, person: Any) -> FieldFunction:
         """Return the same function of points around the mean head, where the person's planes lie."""
         raise NotImplementedError
+
+    def told_of_place(self, points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n p"]:
+        """Return what the decoder is told of points around the mean head: their place, in half boxes, and `locks`."""
+        return torch.cat([points * (2 / self.box), locks(points)], dim=-1)
 
     def render(
         self,

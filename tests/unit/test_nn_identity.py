@@ -7,10 +7,12 @@ import torch
 
 from neural_core.human.anny import load_anny_head
 from neural_core.nn.identity import (
+    LOCKS,
     FiLMDecoder,
     IdentityWarp,
     MeanPlanes,
     TraitPlanes,
+    locks,
     sample_grid,
     spread_over_grid,
 )
@@ -113,6 +115,22 @@ def test_colours_are_corrections_of_a_mixture_of_the_palette():
     torch.testing.assert_close(colour[..., :3], (mixture * 1.002 - 0.001)[:, None].expand(-1, 7, -1))
     torch.testing.assert_close(colour[..., 3:5], torch.full((2, 7, 2), 0.5))
     torch.testing.assert_close(colour[..., 5:], torch.tensor([1 / 3, 2 / 3, 0.0]).expand(2, 7, 3))
+
+
+def test_locks_run_down_from_the_crown_and_curls_do_not():
+    angle, height = torch.linspace(-3, 3, 400), torch.linspace(0.1, -0.2, 60)
+    crown = torch.tensor([0.012, 0.23, -0.124])
+    around = crown + torch.stack([0.2 * angle.sin(), torch.full_like(angle, -0.2), 0.2 * angle.cos()], dim=-1)
+    down = torch.stack([torch.full_like(height, 0.2), height, torch.full_like(height, -0.1)], dim=-1)
+    both = locks(torch.cat([around, down])[None])[0]
+    assert both.shape == (460, LOCKS)
+    assert both.abs().max() < 1.6
+    ring, fall = both[:400], both[400:]
+    ring_change = ring.diff(dim=0).abs().mean(0) / (0.2 * 6 / 399)  # per model unit
+    fall_change = fall.diff(dim=0).abs().mean(0) / (0.3 / 59)
+    assert (fall_change[:2] < 0.5 * ring_change[:2]).all()
+    assert (fall_change[2:] > 0.5 * ring_change[2:]).all()
+    assert torch.equal(locks(around[None]), locks(around[None]))
 
 
 def test_mean_planes_add_an_enlarged_difference():

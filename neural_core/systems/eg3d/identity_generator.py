@@ -63,7 +63,7 @@ class IdentityGenerator(IdentityBase):
 
         def ask(points: Float[Tensor, "b n 3"], directions: Float[Tensor, "b n 3"]) -> tuple[Tensor, Tensor]:
             features = person.planes.sample_mean(points)
-            place = points * (2 / self.box)
-            return self.decoder(torch.cat([features, place.to(features.dtype)], dim=-1), person.modulation)
+            place = self.told_of_place(points).to(features.dtype)
+            return self.decoder(torch.cat([features, place], dim=-1), person.modulation)
 
         return ask

@@ -175,8 +175,8 @@ class IdentityNext3D(IdentityBase):
 
         def ask(points: Float[Tensor, "b n 3"], directions: Float[Tensor, "b n 3"]) -> tuple[Tensor, Tensor]:
             features, height = person.planes.sample_mean(points).tensor_split([-planes], dim=-1)
-            place = (points * (2 / self.box)).to(features.dtype)
-            before = self._before_surface(place, planes * height)
+            place = self.told_of_place(points).to(features.dtype)
+            before = self._before_surface(place[..., :3], planes * height)
             return self.decoder(torch.cat([features, place, before], dim=-1), person.modulation)
 
         return ask
