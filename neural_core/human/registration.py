@@ -170,7 +170,8 @@ class _Problem:
     def _matches(self, vertices: Array, gate: float) -> tuple[Array, NDArray[np.integer], NDArray[np.integer]]:
         """Return distances, outer vertices and the target's nearest ones; only what is near and looks the same way."""
         outer = self._outer
-        distances, found = (np.asarray(values) for values in self._tree.query(vertices[outer]))
+        distances, found = self._tree.query(vertices[outer])
+        distances, found = np.asarray(distances, np.float64), np.asarray(found, np.int64)
         normals = vertex_normals(vertices, self._outer_faces)[outer]
         same = (distances < gate) & ((normals * self._surface_normals[found]).sum(1) > _SAME_SIDE)
         return distances[same], outer[same], found[same]
