@@ -102,6 +102,6 @@ def make_ball(features: torch.Tensor, decoder: torch.nn.Module) -> None:
     features[0, :, 0] = 4 * (0.07 - u[:, None] ** 2 - u**2)
     decoder.input.weight[0] = 20 * torch.eye(1, decoder.input.weight.shape[1])[0]
     decoder.middle.weight[0] = torch.eye(1, decoder.middle.weight.shape[1])[0]
-    decoder.input.bias[0], decoder.middle.bias[0] = 0.6, 0.0  # so that it turns where the feature is 0
+    decoder.input.bias[0], decoder.middle.bias[0] = 0.5, 0.0  # it turns near where the feature is 0
     decoder.output.weight[0] = torch.tensor([4.0, 0.0, 0.0, 0.0])
     decoder.output.bias[0] = -1.0
