@@ -105,7 +105,7 @@ def test_weights_learn_what_no_latent_has(system, someone, monkeypatch):
         work.step()
     tuned = work.portrait()
     assert nearness(system, tuned, wanted) > nearness(system, pivot, wanted) + 0.8
-    assert nearness(system, tuned, side) > nearness(system, pivot, side) + 0.4
+    assert nearness(system, tuned, side) > nearness(system, pivot, side) + 0.2
     assert all(torch.equal(value, latents[name]) for name, value in work.latents.items())
     assert any(name.startswith(PREFIX) for name in tuned.tensors)
     shown = torch.from_numpy(reconstruct._bytes(work.preview())).float() / 255
