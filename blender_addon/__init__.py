@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Neural Portrait: 3D portraits from a seed, rigged and animated in Blender. A table of contents; read in this order.
 
-- `panels.py` is what the artist sees, `operators/` what the buttons do, `properties.py` and `preferences.py` what they
+- `panels/` is what the artist sees, `operators/` what the buttons do, `properties.py` and `preferences.py` what they
   edit.
 - `tasks.py` says what is asked of the engine, `engine.py` runs it, `worker_client.py` holds the process,
   `session.py` the timer. `live.py` keeps a picture up to date.

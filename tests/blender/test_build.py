@@ -56,13 +56,13 @@ def test_command_line(tmp_path):
 @pytest.mark.parametrize(
     ("name", "old", "new", "complaint"),
     [
-        ("panels.py", "import textwrap", "import torch", 'panels.py imports "torch"'),
-        ("panels.py", "import textwrap", "import yaml", 'panels.py imports "yaml"'),
+        ("panels/common.py", "import textwrap", "import torch", 'panels/common.py imports "torch"'),
+        ("panels/common.py", "import textwrap", "import yaml", 'panels/common.py imports "yaml"'),
         ("tasks.py", "from .neural_core import errors", "from .neural_core import cameras, errors", "may need torch"),
         ("scene/mesh.py", "import numpy", "from ..neural_core.mesh import x\nimport numpy", "may need torch"),
         ("neural_core/protocol.py", "import json", "import json, numpy", "not in the standard library"),
         ("neural_core/errors.py", "from typing", "from . import cameras\nfrom typing", "may need torch"),
-        ("panels.py", "# SPDX-License-Identifier: GPL-3.0-or-later\n", "", "does not begin with its licence"),
+        ("panels/common.py", "# SPDX-License-Identifier: GPL-3.0-or-later\n", "", "does not begin with its licence"),
         ("blender_manifest.toml", 'id = "neural_portrait"', 'id = "other"', "not what Blender accepts"),
         ("blender_manifest.toml", '\nversion = "', '\nversion = "9', "neural_core"),
         ("blender_manifest.toml", "maintainer", "keeper", "lacks maintainer"),

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sidebar tab "Portrait", a module for each part of it. Every button that is shown works."""
+
+import bpy
+
+from .animate import PORTRAIT_PT_animate
+from .create import PORTRAIT_PT_create, PORTRAIT_PT_style
+from .render import PORTRAIT_PT_show
+from .status import PORTRAIT_PT_status
+from .system import PORTRAIT_PT_system
+
+CLASSES = (
+    PORTRAIT_PT_status,
+    PORTRAIT_PT_create,
+    PORTRAIT_PT_animate,
+    PORTRAIT_PT_show,
+    PORTRAIT_PT_style,
+    PORTRAIT_PT_system,
+)
+
+
+def register() -> None:
+    """Make this part known to Blender."""
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    """Take it back."""
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

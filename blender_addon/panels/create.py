@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A person from a seed or a photo, and another style of one."""
+
+import bpy
+
+from .. import model_list, preferences
+from ..operators.create import PORTRAIT_OT_create, PORTRAIT_OT_random_seed, PORTRAIT_OT_stylise
+from ..scene import find
+from .common import PortraitPanel, draw_text
+
+
+class PORTRAIT_PT_create(PortraitPanel, bpy.types.Panel):
+    """A person from a seed or a photo."""
+
+    bl_label = "Create"
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        return bool(preferences.worker_settings().python)  # else setting up is the only thing shown
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.portrait
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.row().prop(settings, "source", expand=True)
+        layout.prop(settings, "model")
+        _draw_model_line(layout, settings.model)
+        if settings.source == "PHOTO":
+            layout.prop(settings, "photo")
+            column = layout.column(align=True)
+            column.prop(settings, "latent_iterations")
+            column.prop(settings, "weight_iterations")
+        else:
+            row = layout.row(align=True)
+            row.prop(settings, "seed")
+            row.operator(PORTRAIT_OT_random_seed.bl_idname, text="", icon="FILE_REFRESH")
+            layout.prop(settings, "truncation", slider=True)
+        column = layout.column(heading="Make")
+        column.prop(settings, "make_rig")
+        column.prop(settings, "make_plane")
+        column.prop(settings, "make_mesh")
+        sizes = layout.column(align=True)
+        row = sizes.row()
+        row.enabled = settings.make_plane
+        row.prop(settings, "size")
+        row = sizes.row()
+        row.enabled = settings.make_mesh
+        row.prop(settings, "detail")
+        row = layout.row()
+        row.scale_y = 1.4
+        row.operator(PORTRAIT_OT_create.bl_idname, icon="USER")
+
+
+class PORTRAIT_PT_style(PortraitPanel, bpy.types.Panel):
+    """Another style of the selected portrait."""
+
+    bl_label = "Style"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find.current(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.prop(context.scene.portrait, "style", text="")
+        layout.operator(PORTRAIT_OT_stylise.bl_idname, icon="BRUSH_DATA")
+
+
+def _draw_model_line(layout: bpy.types.UILayout, name: str) -> None:
+    """Say what the chosen model is, before anything is loaded."""
+    model = model_list.models(preferences.worker_settings().models_folder).get(name)
+    if model is None:
+        draw_text(layout, f'There is no model "{name}" in the add-on or your model folder.', icon="ERROR")
+    elif model.problem:
+        draw_text(layout, model.problem, icon="ERROR")
+    else:
+        details = ", ".join(part for part in (model.licence, model.use, f"{model.size_mb:.0f} MB") if part)
+        layout.label(text=details, icon="INFO")

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Picture, mesh and camera of the selected portrait."""
+
+import bpy
+
+from .. import live, sentences
+from ..operators.picture import (
+    PORTRAIT_OT_live_picture,
+    PORTRAIT_OT_look_through_camera,
+    PORTRAIT_OT_show,
+    PORTRAIT_OT_show_colours,
+    PORTRAIT_OT_update_mesh,
+    PORTRAIT_OT_update_picture,
+    PORTRAIT_OT_use_standard_view,
+)
+from ..scene import find, lights
+from .common import PortraitPanel, draw_text
+
+
+class PORTRAIT_PT_show(PortraitPanel, bpy.types.Panel):
+    """Picture, mesh and camera of the selected portrait."""
+
+    bl_label = "Picture and Mesh"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find.current(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, root = self.layout, find.current(context)
+        layout.use_property_split = True
+        if find.part(root, "SURFACE") is not None and find.part(root, "PLANE") is not None:
+            row = layout.row(align=True)
+            for what in ("MESH", "PICTURE", "BOTH"):
+                row.operator(PORTRAIT_OT_show.bl_idname, text=what.title()).what = what
+        layout.operator(PORTRAIT_OT_look_through_camera.bl_idname, icon="CAMERA_DATA")
+        row = layout.row(align=True)
+        row.operator(PORTRAIT_OT_update_picture.bl_idname, icon="IMAGE_DATA")
+        row.operator(PORTRAIT_OT_live_picture.bl_idname, text="Live", icon="PLAY", depress=live.is_on(root))
+        layout.operator(PORTRAIT_OT_update_mesh.bl_idname, icon="MESH_DATA")
+        if context.space_data.shading.type in {"SOLID", "WIREFRAME"}:
+            layout.operator(PORTRAIT_OT_show_colours.bl_idname, icon="SHADING_TEXTURE")
+        if not lights.keeps_colours(context.scene):
+            box = layout.box()
+            draw_text(box, sentences.view_transform(context.scene.view_settings.view_transform), icon="COLOR")
+            box.operator(PORTRAIT_OT_use_standard_view.bl_idname)
+        _draw_identity(layout, find.identity_of(root))
+
+
+def _draw_identity(layout: bpy.types.UILayout, identity: bpy.types.PropertyGroup) -> None:
+    column = layout.column(align=True)
+    who = identity.photo or f"Seed {identity.seed}, truncation {identity.truncation:.2f}"
+    column.label(text=f"{who}, {identity.model}")
+    if identity.style:
+        draw_text(column, f'Style: "{identity.style}"')
+    column.label(text=f"Licence: {identity.licence}")
+    if identity.use == "non-commercial":
+        draw_text(column, sentences.NON_COMMERCIAL, icon="INFO")
