@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from neural_core import controls, systems
 from neural_core.cameras import Camera, orbit
 from neural_core.systems.common import Field
-from neural_core.systems.plane_system import PlaneSystem
+from training.metrics.subject import CodedSystem
 
 EXPRESSIONS: tuple[dict[str, float], ...] = (
     {},
@@ -58,36 +58,36 @@ def enlarged(picture: NDArray[np.uint8], times: float) -> NDArray[np.uint8]:
     return resized[0].movedim(0, -1).round().clamp(0, 255).numpy().astype(np.uint8)
 
 
-def seeds(system: PlaneSystem, count: int, behind: float) -> list[NDArray[np.uint8]]:
+def seeds(system: CodedSystem, count: int, behind: float) -> list[NDArray[np.uint8]]:
     """Return the first people, as they are created."""
     camera = system.creation_camera()
     return [shown(system.pose(system.create(seed, TRUNCATION)), camera, behind) for seed in range(count)]
 
 
-def sixteen(system: PlaneSystem, _seed: int) -> tuple[str, NDArray[np.uint8]]:
+def sixteen(system: CodedSystem, _seed: int) -> tuple[str, NDArray[np.uint8]]:
     """Sixteen people in two rows."""
     return "sixteen.jpg", grid(seeds(system, 16, _LIGHT), 8)
 
 
-def hundred(system: PlaneSystem, _seed: int) -> tuple[str, NDArray[np.uint8]]:
+def hundred(system: CodedSystem, _seed: int) -> tuple[str, NDArray[np.uint8]]:
     """A hundred people."""
     pictures = grid(seeds(system, 100, _GREY), 10)
     return "seeds.jpg", enlarged(pictures, 1600 / len(pictures))
 
 
-def eyes(system: PlaneSystem, _seed: int) -> tuple[str, NDArray[np.uint8]]:
+def eyes(system: CodedSystem, _seed: int) -> tuple[str, NDArray[np.uint8]]:
     """The eyes of sixteen people, enlarged."""
     return "eyes.jpg", grid([enlarged(picture[_EYES], 4) for picture in seeds(system, 16, _GREY)], 4)
 
 
-def turntable(system: PlaneSystem, seed: int) -> tuple[str, NDArray[np.uint8]]:
+def turntable(system: CodedSystem, seed: int) -> tuple[str, NDArray[np.uint8]]:
     """One person from all sides."""
     field = system.pose(system.create(seed, TRUNCATION))
     cameras = [system.to_head_space(orbit(360 * i / 48, 0.0)) for i in range(48)]
     return "turntable.webp", np.stack([shown(field, camera, _LIGHT) for camera in cameras])
 
 
-def expressions(system: PlaneSystem, _seed: int) -> tuple[str, NDArray[np.uint8]]:
+def expressions(system: CodedSystem, _seed: int) -> tuple[str, NDArray[np.uint8]]:
     """Six people, each with some expressions; every other one from the side."""
     pictures = []
     for seed in range(6):
@@ -99,7 +99,7 @@ def expressions(system: PlaneSystem, _seed: int) -> tuple[str, NDArray[np.uint8]
     return f"{system.info.name}-expressions.jpg", grid(pictures, len(EXPRESSIONS))
 
 
-PICTURES: dict[str, Callable[[PlaneSystem, int], tuple[str, NDArray[np.uint8]]]] = {
+PICTURES: dict[str, Callable[[CodedSystem, int], tuple[str, NDArray[np.uint8]]]] = {
     "sixteen": sixteen, "seeds": hundred, "eyes": eyes, "turntable": turntable, "expressions": expressions,
 }  # fmt: skip
 
@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=4, help="whom the turntable shows")
     flags = parser.parse_args()
     system = systems.load(flags.model)
-    if not isinstance(system, PlaneSystem):
+    if not isinstance(system, CodedSystem):
         parser.error("the model has no planes")
     with torch.no_grad():
         for what in flags.what:
