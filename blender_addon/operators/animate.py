@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keys on the rig's 52 expression sliders."""
+"""What moves the rig: keys on its sliders, and what its eyes follow."""
 
 import bpy
 from bpy.props import BoolProperty
@@ -59,4 +59,33 @@ class PORTRAIT_OT_reset_expression(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (PORTRAIT_OT_key_expression, PORTRAIT_OT_reset_expression)
+class PORTRAIT_OT_look_at(bpy.types.Operator):
+    """Let the eyes follow the bone "look_at", or let go of it, without a jump; with auto-keying on this is keyed"""
+
+    bl_idname = "portrait.look_at"
+    bl_label = "Look At"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not common.has_rig(cls, context):
+            return False
+        if rig.LOOK_AT not in find.part(find.current(context), "RIG"):
+            cls.poll_message_set("This rig has no eyes, or it was made before they could follow anything")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        armature = find.part(find.current(context), "RIG")
+        context.view_layer.update()
+        rig.set_look_at(armature, follow=armature[rig.LOOK_AT] < 0.5)
+        if context.scene.tool_settings.use_keyframe_insert_auto:
+            frame = context.scene.frame_current
+            curves.key(armature, rig.LOOK_AT, frame)
+            for bone in (*rig.TARGETS, rig.LOOK_AT, *rig.TARGETS.values()):
+                curves.key_bone(armature.pose.bones[bone], frame)
+        armature.update_tag()
+        return {"FINISHED"}
+
+
+CLASSES = (PORTRAIT_OT_key_expression, PORTRAIT_OT_reset_expression, PORTRAIT_OT_look_at)

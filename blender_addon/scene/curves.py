@@ -37,6 +37,13 @@ def key(rig: bpy.types.Object, name: str, frame: float) -> None:
     rig.keyframe_insert(path_of(name), frame=frame, group=GROUP)
 
 
+def key_bone(bone: bpy.types.PoseBone, frame: float) -> None:
+    """Set keys at the bone's present place and rotation, in whichever way it keeps the rotation."""
+    rotation = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}
+    for path in ("location", rotation.get(bone.rotation_mode, "rotation_euler")):
+        bone.keyframe_insert(path, frame=frame, group=bone.name)
+
+
 def changed(rig: bpy.types.Object, names: list[str], frame: float) -> list[str]:
     """Return the sliders whose value is not what their curve (or, without one, 0) says at the frame."""
     result = []

@@ -173,6 +173,7 @@ def _build_rig(
     mesh.add_shape_keys(driver, vertices, dict(zip(actions, arrays["rig/actions"], strict=True)), rig.HARD_RANGE)
     rig.drive_shape_keys(driver, armature, actions)
     rig.bind(driver, armature)
+    rig.add_look_at(armature)
     armature.update_tag()
     return armature
 

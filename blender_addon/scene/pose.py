@@ -28,10 +28,16 @@ def shot(root: bpy.types.Object, camera: bpy.types.Object, scene: bpy.types.Scen
     return Shot(label, controls(root))
 
 
-def controls(root: bpy.types.Object) -> dict[str, Any]:
+def at(ob: bpy.types.Object, depsgraph: bpy.types.Depsgraph | None) -> bpy.types.Object:
+    """Return an object as it is at the instant that `depsgraph` has evaluated; without one, as it is now."""
+    return ob.evaluated_get(depsgraph) if depsgraph is not None else ob
+
+
+def controls(root: bpy.types.Object, depsgraph: bpy.types.Depsgraph | None = None) -> dict[str, Any]:
     """Return what the face of a portrait does; {} for a neutral face, and for a model that shows no other."""
     armature = find.part(root, "RIG")
-    return motion(armature) if armature is not None and find.identity_of(root).animatable else {}
+    moves = armature is not None and find.identity_of(root).animatable
+    return motion(at(armature, depsgraph)) if moves else {}
 
 
 def motion(armature: bpy.types.Object) -> dict[str, Any]:
@@ -45,19 +51,19 @@ def motion(armature: bpy.types.Object) -> dict[str, Any]:
     return {name: values for name, values in moving.items() if values}
 
 
-def head_space(root: bpy.types.Object) -> Matrix:
+def head_space(root: bpy.types.Object, depsgraph: bpy.types.Depsgraph | None = None) -> Matrix:
     """Return the matrix of head space, which is fixed to the skull: it follows the rig's head bone."""
     armature = find.part(root, "RIG")
     if armature is None or "head" not in armature.pose.bones:
-        return root.matrix_world.copy()
+        return at(root, depsgraph).matrix_world.copy()
+    armature = at(armature, depsgraph)
     bone = armature.pose.bones["head"]
     return armature.matrix_world @ bone.matrix @ bone.bone.matrix_local.inverted()
 
 
 def _turn(bone: bpy.types.PoseBone) -> list[float]:
-    """Return a bone's rotation relative to its parent, axis-angle; at rest all bones have the axes of head space."""
-    own = bone.matrix.to_quaternion()
-    turn = bone.parent.matrix.to_quaternion().inverted() @ own if bone.parent else own
+    """Return a bone's rotation relative to its parent, axis-angle, what constraints ask of it included."""
+    turn = rig.turn(bone)
     if turn.w < 0:
         turn.negate()
     return [round(number, _DECIMALS) for number in turn.to_exponential_map()]

@@ -2,19 +2,29 @@
 """The armature, its 52 expression properties, and the drivers that carry them to shape keys.
 
 The properties are plain custom properties of the armature object and the drivers are sums: a saved file animates in a
-Blender without this add-on and with scripts switched off.
+Blender without this add-on and with scripts switched off. So does the gaze: eyes track a target by a constraint.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import bpy
 import numpy as np
+from mathutils import Matrix, Quaternion, Vector
 
 from ..expressions import NAMES
 
 SOFT_RANGE = (0.0, 1.0)
 HARD_RANGE = (-1.0, 2.0)
 BONE_LENGTH_M = 0.03
+LOOK_AT = "look_at"
+"""The bone that both eyes may follow, and the slider that says how much they do."""
+TARGETS = {"left_eye": "left_look_at", "right_eye": "right_look_at"}
+"""What each eye follows: a bone of its own under the common one, so that eyes may stay parallel, or squint."""
+GAZE_M = 0.5
+"""Metres before the eyes at which a new target stands."""
 
 
 def make_armature(
@@ -29,23 +39,67 @@ def make_armature(
     ob = bpy.data.objects.new(name, armature)
     ob.show_in_front = True
     collection.objects.link(ob)
-    view_layer = bpy.context.view_layer
-    active = view_layer.objects.active
-    if active is not None and active.mode != "OBJECT":
-        bpy.ops.object.mode_set(mode="OBJECT")
-    view_layer.objects.active = ob
-    bpy.ops.object.mode_set(mode="EDIT")
-    bones = []
-    for index, bone_name in enumerate(names):
-        bone = armature.edit_bones.new(bone_name)
-        bone.head = joints[index].tolist()
-        bone.tail = (joints[index] + np.array([0.0, BONE_LENGTH_M, 0.0])).tolist()
-        bone.roll = 0.0
-        if parents[index] >= 0:
-            bone.parent = bones[parents[index]]
-        bones.append(bone)
-    bpy.ops.object.mode_set(mode="OBJECT")
+    with _editing(ob) as bones:
+        made = [_new_bone(bones, bone_name, joint) for bone_name, joint in zip(names, joints, strict=True)]
+        for bone, parent in zip(made, parents, strict=True):
+            if parent >= 0:
+                bone.parent = made[parent]
     return ob
+
+
+def add_look_at(ob: bpy.types.Object) -> None:
+    """Give a rig with eyes a target for them: the bone and the slider LOOK_AT, at first without influence."""
+    if not set(TARGETS) <= set(ob.data.bones.keys()):
+        return
+    places = {eye: np.array(ob.data.bones[eye].head_local + Vector((0.0, 0.0, GAZE_M))) for eye in TARGETS}
+    with _editing(ob) as bones:
+        common = _new_bone(bones, LOOK_AT, np.mean(list(places.values()), axis=0))
+        common.use_deform = False
+        for eye, place in places.items():
+            bone = _new_bone(bones, TARGETS[eye], place)
+            bone.parent, bone.use_deform = common, False
+    ob[LOOK_AT] = 0.0
+    ob.id_properties_ui(LOOK_AT).update(
+        min=0.0, max=1.0, default=0.0, description=f'How much the eyes follow the bone "{LOOK_AT}"'
+    )
+    for eye, target in TARGETS.items():
+        constraint = ob.pose.bones[eye].constraints.new("DAMPED_TRACK")
+        constraint.name = "Look at"
+        constraint.target, constraint.subtarget = ob, target
+        constraint.track_axis = "TRACK_Z"  # eyes look along +Z of head space, the axes of all bones
+        drive(constraint.driver_add("influence").driver, ob, LOOK_AT)
+    ob.update_tag()
+
+
+def set_look_at(ob: bpy.types.Object, follow: bool) -> None:
+    """Let the eyes follow their target, or no more, without a jump; matrices must be up to date.
+
+    The target is put where the eyes look; eyes that are let go keep the way they look.
+    """
+    bones = ob.pose.bones
+    if follow:
+        seen = {eye: bones[eye].matrix @ Vector((0.0, 0.0, GAZE_M)) for eye in TARGETS}
+        shift = sum(seen.values(), Vector()) / len(seen) - bones[LOOK_AT].bone.head_local
+        bones[LOOK_AT].matrix_basis = Matrix.Translation(shift)
+        for eye, target in TARGETS.items():
+            own = seen[eye] - bones[target].bone.head_local - shift
+            bones[target].matrix_basis = Matrix.Translation(own)
+    else:
+        turns = {eye: turn(bones[eye]) for eye in TARGETS}
+        for eye, rotation in turns.items():
+            location, _, scale = bones[eye].matrix_basis.decompose()
+            bones[eye].matrix_basis = Matrix.LocRotScale(location, rotation, scale)
+    ob[LOOK_AT] = float(follow)
+    ob.update_tag()
+
+
+def turn(bone: bpy.types.PoseBone) -> Quaternion:
+    """Return a bone's rotation relative to its parent, constraints included; matrices must be up to date.
+
+    At rest all bones have the axes of head space.
+    """
+    own = bone.matrix.to_quaternion()
+    return bone.parent.matrix.to_quaternion().inverted() @ own if bone.parent else own
 
 
 def add_expression_properties(ob: bpy.types.Object, actions: list[str]) -> None:
@@ -90,3 +144,26 @@ def bind(ob: bpy.types.Object, rig: bpy.types.Object) -> None:
 def expressions(rig: bpy.types.Object) -> list[str]:
     """Return the names of the facial actions that this rig has sliders for."""
     return [name for name in NAMES if name in rig]
+
+
+@contextmanager
+def _editing(ob: bpy.types.Object) -> Iterator[bpy.types.ArmatureEditBones]:
+    """Give the edit bones of an armature, which exist in edit mode only."""
+    objects = bpy.context.view_layer.objects
+    if objects.active is not None and objects.active.mode != "OBJECT":
+        bpy.ops.object.mode_set(mode="OBJECT")
+    objects.active = ob
+    bpy.ops.object.mode_set(mode="EDIT")
+    try:
+        yield ob.data.edit_bones
+    finally:
+        bpy.ops.object.mode_set(mode="OBJECT")
+
+
+def _new_bone(bones: bpy.types.ArmatureEditBones, name: str, place: np.ndarray) -> bpy.types.EditBone:
+    """Return a bone at `place` [3] that has the axes of the armature."""
+    bone = bones.new(name)
+    bone.head = place.tolist()
+    bone.tail = (place + np.array([0.0, BONE_LENGTH_M, 0.0])).tolist()
+    bone.roll = 0.0
+    return bone
