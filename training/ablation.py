@@ -2,10 +2,15 @@
 """What each part of a network is worth: variants of a configuration, each trained with some seeds, on held-out people.
 
     python -m training.ablation next3d-warm-start --config F.toml --held-out DIR --out DIR --seeds 3
+    python -m training.ablation next3d --config F.toml --held-out DIR --out DIR --seeds 3
 
 Every variant leaves one part out; all see the same people for the same number of steps (or minutes). Runs that are
 finished are not repeated, so an ablation that was stopped goes on. The table and `ablation.json` give the mean over the
-seeds and, after ±, the standard deviation: differences within it say nothing. Exit codes as `training.train` has them.
+seeds and, after ±, the standard deviation: differences within it say nothing. Fields of the configuration may be given
+as flags (`--run.steps 500`), and exit codes are, as `training.train` has them.
+
+An adversarial network that starts from nothing has people of its own, whom no held-out picture shows: let it start
+(`init`) from weights that know whose code is whom. The variant "start" is what these show before training.
 """
 
 from __future__ import annotations
@@ -14,49 +19,58 @@ import argparse
 import json
 import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import torch
-from jaxtyping import Float
-from numpy.typing import NDArray
-from torch import Tensor
 
 from neural_core import systems
 from neural_core.errors import PortraitError, UsageError
 from neural_core.files import write_bytes
 
-from .config import build, read_toml
 from .data.portraits import Portraits, load_portraits
-from .metrics.expressions import READ, line_within, read_expression, rig_values
-from .metrics.pictures import over_grey, psnr
+from .metrics.acting import READABLE, Figures, Finder, measure
 from .metrics.subject import Subject
-from .recipes import next3d_warm_start
-from .train import train
+from .recipes import next3d_config, next3d_warm_start
+from .train import configure, train
 
-CONFIGS: dict[str, type] = {"next3d-warm-start": next3d_warm_start.Config}
-"""The recipes that can be ablated."""
+_UNTRAINED = {"rates.generator": 0.0, "run.steps": 1, "run.minutes": 0.0, "run.kimg": 0.0}
 
-VARIANTS: dict[str, dict[str, Any]] = {
-    "full": {},
-    "no static planes": {"model.static_planes": False},
-    "no mouth module": {"model.mouth": None},
-    "no blending": {"model.blending": None},
-    "neither U-Net": {"model.mouth": None, "model.blending": None},
+
+@dataclass(frozen=True)
+class Ablation:
+    """What can be left out of a recipe."""
+
+    config: type
+    """The recipe's."""
+    variants: Mapping[str, Mapping[str, Any]]
+    """By name, the fields that differ from the configuration: parts that the paper looks at (Next3D, Sun et al. 2023,
+    section 4.3)."""
+
+
+RECIPES: dict[str, Ablation] = {
+    "next3d-warm-start": Ablation(
+        next3d_warm_start.Config,
+        {
+            "full": {},
+            "no static planes": {"model.static_planes": False},
+            "no mouth module": {"model.mouth": None},
+            "no blending": {"model.blending": None},
+            "neither U-Net": {"model.mouth": None, "model.blending": None},
+        },
+    ),
+    "next3d": Ablation(
+        next3d_config.Config,
+        {
+            "start": _UNTRAINED,
+            "full": {},
+            "no static planes": {"without": ("static_planes",)},
+            "neither U-Net": {"without": ("mouth",)},
+            "no synthetic rendering": {"without": ("synthetic_rendering",)},
+        },
+    ),
 }
-"""By name, the fields that differ from the configuration: parts that the paper looks at (Next3D, Sun et al. 2023,
-section 4.3)."""
-
-_MOUTH, _EYES = 0.2, 0.12
-"""Sides of the squares, in picture widths, around mouth and eyes that are looked at by themselves."""
-_FRONTAL = 35.0
-"""Degrees by which a picture may look from the side for landmarks to be read off it."""
-
-Figures = dict[str, float]
-Finder = Callable[[Float[Tensor, "n 3 h w"]], Sequence[NDArray[np.float64] | None]]
+"""The recipes that can be ablated."""
 
 
 def changed(config: Any, changes: Mapping[str, Any]) -> Any:
@@ -65,78 +79,6 @@ def changed(config: Any, changes: Mapping[str, Any]) -> Any:
         first, _, rest = path.partition(".")
         config = replace(config, **{first: changed(getattr(config, first), {rest: value}) if rest else value})
     return config
-
-
-def measure(subject: Subject, people: Portraits, find: Finder) -> Figures:
-    """Return how well a model shows held-out people who do something.
-
-    * psnr, psnr_mouth, psnr_eyes: dB, over grey, of pictures and of squares around mouth and eyes;
-    * gain_mouth, gain_eyes: dB by which these exceed the same person's resting face: what the motion is worth;
-    * jawOpen, eyeBlink, mouthSmile: correlation of the rig with what landmarks on the model's frontal pictures say,
-      each person's mean taken off; left out where too few faces were found.
-
-    Args:
-        subject: the model.
-        people: their pictures, as large as the model compares.
-        find: landmarks (0..1 of the picture) of each of some pictures, None where there is no face.
-    """
-    scores: dict[str, list[float]] = {}
-    rig, seen, who = [], [], []
-
-    def note(name: str, value: Tensor) -> None:
-        scores.setdefault(name, []).append(float(value))
-
-    for person in range(people.people):
-        portrait = subject.system.portrait_of(people.codes[person][None].to(subject.system.device))
-        for view in range(people.cameras.shape[1]):
-            actions, joints = people.actions[person, view], people.joints[person, view]
-            camera = subject.in_head_space(people.cameras[person, view][None])
-            moving, resting = (
-                subject.see(subject.acting(portrait, face, joints), camera).compared
-                for face in (actions, torch.zeros_like(actions))
-            )
-            rgba = people.rgba[person, view].float()[None] / 255
-            truth = over_grey(rgba[:, :3] * rgba[:, 3:], rgba[:, 3:])
-            note("psnr", psnr(moving, truth))
-            *eyes, mouth = people.features[person, view]
-            for name, places, side in (("mouth", [mouth], _MOUTH), ("eyes", eyes, _EYES)):
-                for where in (place[:2] for place in places if place[2] > 0):
-                    part = psnr(_square(moving, where, side), _square(truth, where, side))
-                    own = psnr(_square(resting, where, side), _square(truth, where, side))
-                    note(f"psnr_{name}", part)
-                    note(f"gain_{name}", part - own)
-            if _is_frontal(people.cameras[person, view]):
-                rig.append(actions.numpy())
-                seen.append(next(iter(find(moving))))
-                who.append(person)
-    figures = {name: statistics.fmean(values) for name, values in scores.items()}
-    return figures | _correlations(np.array(rig).reshape(-1, 52), seen, np.array(who))
-
-
-def _square(picture: Float[Tensor, "1 3 h w"], where: Float[Tensor, " 2"], side: float) -> Tensor:
-    """Return the square around a place, moved into the picture where it would leave it."""
-    size = picture.shape[-1]
-    extent = max(1, round(side * size))
-    left, top = ((where * size).round().long() - extent // 2).clamp(0, size - extent).tolist()
-    return picture[..., top : top + extent, left : left + extent]
-
-
-def _is_frontal(label: Float[Tensor, " 25"]) -> bool:
-    """Return whether a camera looks at the face, whose direction is +z, from `_FRONTAL` degrees at most."""
-    backwards = -label[:16].reshape(4, 4)[:3, 2]
-    return bool(backwards[2] >= np.cos(np.radians(_FRONTAL)))
-
-
-def _correlations(
-    rig: Float[NDArray, "n 52"], seen: Sequence[NDArray[np.float64] | None], who: NDArray[np.integer]
-) -> Figures:
-    found = np.array([points is not None for points in seen], bool)
-    if found.sum() < 3:
-        return {}
-    asked = rig_values(rig[found])
-    said = np.stack([read_expression(points) for points in seen if points is not None])
-    lines = (line_within(asked[:, k], said[:, k], who[found]) for k in range(len(READ)))
-    return {name: line.correlation for name, line in zip(READ, lines, strict=True) if line is not None}
 
 
 @dataclass(frozen=True)
@@ -181,9 +123,18 @@ def ablate(
     seeds: Sequence[int],
     held_out: Portraits,
     out: Path,
-    find: Finder,
+    find: Finder | None,
 ) -> dict[str, dict[str, Summary]]:
     """Train and measure what is missing, seed by seed, and write `ablation.json`.
+
+    Args:
+        recipe: its name.
+        config: of the full variant.
+        variants: which of the recipe's.
+        seeds: a run of every variant each.
+        held_out: people whom training does not see.
+        out: folder of the runs.
+        find: as `measure` takes it.
 
     Raises:
         PortraitError: training or writing failed; what is finished is kept.
@@ -194,7 +145,7 @@ def ablate(
             folder = out / f"{variant.replace(' ', '-')}-{seed}"
             result = folder / "figures.json"
             if not result.is_file():
-                own = changed(config, {**VARIANTS[variant], "run.seed": seed})
+                own = changed(config, {**RECIPES[recipe].variants[variant], "run.seed": seed})
                 train(recipe, own, folder, resume=folder.is_dir(), device="cpu")
                 subject = Subject(systems.load(folder / "model.safetensors"), held_out.size)
                 write_bytes(result, json.dumps(measure(subject, held_out, find)).encode())
@@ -208,18 +159,16 @@ def ablate(
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m training.ablation", description=__doc__, allow_abbrev=False)
-    parser.add_argument("recipe", choices=sorted(CONFIGS))
+    parser.add_argument("recipe", choices=sorted(RECIPES))
     parser.add_argument("--config", type=Path, required=True, help="TOML file of the full variant")
     parser.add_argument("--held-out", type=Path, required=True, help="people whom training does not see")
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of ablation.json")
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--variants", nargs="+", metavar="VARIANT", help="which of the recipe's; all if left out")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each variant, with the seeds 0, 1, ...")
-    parser.add_argument("--steps", type=int, default=0, help="length of a run; 0 leaves the configuration's")
-    parser.add_argument("--minutes", type=float, default=0.0, help="the same by the clock: slower variants do less")
     parser.add_argument("--people", type=int, default=0, help="how many held-out people are measured; 0 for all")
-    flags = parser.parse_args(argv)
+    flags, fields = parser.parse_known_args(argv)
     try:
-        found = _run(flags)
+        found = _run(flags, fields)
     except PortraitError as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
@@ -227,19 +176,23 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _run(flags: argparse.Namespace) -> dict[str, dict[str, Summary]]:
+def _run(flags: argparse.Namespace, fields: list[str]) -> dict[str, dict[str, Summary]]:
     from .metrics.faces import check_available
     from .metrics.sources import faces_in
 
-    check_available()
+    ablation = RECIPES[flags.recipe]
     if flags.seeds < 1:
         raise UsageError(f"--seeds is {flags.seeds}, but an ablation needs at least one.")
-    config = build(CONFIGS[flags.recipe], read_toml(flags.config), str(flags.config))
-    if flags.steps or flags.minutes:
-        length = {"run.steps": flags.steps or config.run.steps, "run.minutes": flags.minutes, "run.kimg": 0.0}
-        config = changed(config, length)
+    variants = flags.variants or list(ablation.variants)
+    if unknown := [name for name in variants if name not in ablation.variants]:
+        raise UsageError(f'{flags.recipe} has no variant "{unknown[0]}".', f"It has: {', '.join(ablation.variants)}.")
+    config = configure(ablation.config, flags.config, fields)
     held_out = load_portraits(flags.held_out, limit=flags.people, told_by_code=True, moving=True)
-    return ablate(flags.recipe, config, flags.variants, range(flags.seeds), held_out, flags.out, faces_in)
+    find = None
+    if held_out.size >= READABLE:
+        check_available()
+        find = faces_in
+    return ablate(flags.recipe, config, variants, range(flags.seeds), held_out, flags.out, find)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def _main(arguments: list[str]) -> int:
         raise UsageError(f"There is no recipe {name!r}.", f"Choose one of: {', '.join(RECIPES)}.")
     flags, fields = _flags().parse_known_args(rest)
     recipe = importlib.import_module(RECIPES[name][0])
-    config = _configure(recipe.Config, flags.config, fields)
+    config = configure(recipe.Config, flags.config, fields)
     if flags.dry_run:
         if os.environ.get("RANK", "0") == "0":
             print(json.dumps(dataclasses.asdict(config), indent=1))
@@ -69,7 +69,8 @@ def _flags() -> argparse.ArgumentParser:
     return parser
 
 
-def _configure(kind: type, path: Path | None, fields: list[str]) -> Any:
+def configure(kind: type, path: Path | None, fields: list[str]) -> Any:
+    """Return settings: the file's, and over them flags, say `--run.steps 500`. Raises UsageError for a wrong file."""
     import tyro
 
     from .config import build, read_toml

@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,29 +12,60 @@ import numpy as np
 import pytest
 import torch
 
+from neural_core import checkpoints
+from neural_core.human.anny import load_anny_head
 from neural_core.human.arkit import ACTIONS
+from neural_core.records import Record
 from tests.spheres import write_moving_spheres
-from tests.tiny_models import tiny_next3d_config
+from tests.tiny_models import save_tiny_next3d, tiny_next3d_config
 from training import ablation
-from training.ablation import Summary, ablate, changed, main, measure, summaries, table
-from training.config import RunConfig
+from training.ablation import RECIPES, Summary, ablate, changed, main, summaries, table
+from training.config import RunConfig, read_toml
+from training.config import build as read
 from training.data.portraits import Portraits, load_portraits
 from training.data.ray_batches import PatchChoice
+from training.metrics.acting import measure
 from training.metrics.subject import Subject
+from training.recipes import adversarial_config, eg3d_config, eg3d_warm_start, next3d_config
+from training.recipes.next3d_start import fill
 from training.recipes.next3d_warm_start import Config, MovingDataConfig
 from training.recipes.warm_start import RayConfig
 
+CONFIGS = Path(__file__).resolve().parents[2] / "training" / "configs"
 SIZE = 40
 
 
 def test_a_variant_differs_in_what_it_names_and_in_nothing_else():
     config = Config(model=tiny_next3d_config())
-    for name, changes in ablation.VARIANTS.items():
+    for name, changes in RECIPES["next3d-warm-start"].variants.items():
         variant = changed(config, {**changes, "run.seed": 7})
         assert variant.run == dataclasses.replace(config.run, seed=7)
         before, after = dataclasses.asdict(config.model), dataclasses.asdict(variant.model)
         differing = [key for key in before if before[key] != after[key]]
         assert differing == [path.split(".")[1] for path in changes], name
+
+
+def test_variants_of_the_adversarial_recipe_leave_out_what_they_say():
+    config = next3d_config.Config(model=tiny_next3d_config())
+    variants = {
+        name: next3d_config.reduced(changed(config, changes)) for name, changes in RECIPES["next3d"].variants.items()
+    }
+    left_out = {
+        name: {
+            *("model." + key for key, value in vars(config.model).items() if getattr(variant.model, key) != value),
+            *(key for key, value in vars(config).items() if key != "model" and getattr(variant, key) != value),
+        }
+        for name, variant in variants.items()
+    }
+    assert left_out == {
+        "start": {"rates", "run"},
+        "full": set(),
+        "no static planes": {"model.static_planes"},
+        "neither U-Net": {"model.mouth", "model.blending"},
+        "no synthetic rendering": {"discriminator"},
+    }
+    assert config.discriminator.synthetic_rendering
+    assert not variants["no synthetic rendering"].discriminator.synthetic_rendering
 
 
 class Stub(Subject):
@@ -96,6 +128,43 @@ def test_pictures_are_scored_as_a_whole_and_at_the_mouth():
     assert not {"psnr_eyes", "jawOpen"} & found.keys()
 
 
+HALVES = torch.ones(1, 3, SIZE, SIZE)
+"""1 left of the mouth's middle, and -1 right of it."""
+HALVES[..., 20:] = -1
+FLOORS = torch.ones(1, 3, SIZE, SIZE)
+"""1 above it, and -1 below."""
+FLOORS[..., 30:, :] = -1
+
+
+RESTING = 0.5 + 0.1 * FLOORS
+
+
+class Acting(Stub):
+    """A model in which who opens the jaw to 0.5 changes in halves, who opens it further in floors."""
+
+    def see(self, person, camera, *, grey=True) -> Any:
+        jaw = person[ACTIONS.index("jawOpen")]
+        change = 0.0 if jaw == 0 else 0.1 * (HALVES if jaw <= 0.5 else FLOORS) + 0.1
+        return SimpleNamespace(compared=RESTING + change)
+
+
+def truth_of(pictures: list[torch.Tensor], jaws: list[float]) -> Portraits:
+    """Return people, a view each, whose pictures hide all that is behind them."""
+    covered = torch.ones(len(pictures), 1, SIZE, SIZE)
+    rgba = (torch.cat([torch.cat(pictures), covered], dim=1) * 255).round().to(torch.uint8)
+    return dataclasses.replace(people([[jaw] for jaw in jaws], [0.0]), rgba=rgba[:, None])
+
+
+def test_following_compares_patterns_of_all_people_together():
+    wanted = [RESTING + 0.1 * HALVES, RESTING + 0.2 * HALVES]
+    # Changes 0.1 halves and 0.1 floors, which have nothing in common with halves: 0.01 / sqrt(0.02 * 0.05).
+    found = measure(Acting(), truth_of(wanted, [0.5, 0.9]), None)
+    assert found["follow_mouth"] == pytest.approx(0.01 / math.sqrt(0.02 * 0.05), abs=3e-3)
+    against = measure(Acting(), truth_of([RESTING - 0.1 * HALVES], [0.5]), None)
+    assert against["follow_mouth"] == pytest.approx(-1, abs=3e-3)
+    assert measure(Acting(), truth_of(wanted, [0.0, 0.0]), None)["follow_mouth"] == 0  # nothing moves
+
+
 def test_expressions_are_read_from_frontal_pictures():
     jaws = [[0.1, 0.9, 0.4], [0.2, 0.3, 0.8]]
     lips = iter([0.1 * 0.1, 0.1 * 0.4, 0.1 * 0.2, 0.1 * 0.8])  # of views 0 and 2; the other looks from the side
@@ -144,9 +213,73 @@ def test_runs_are_trained_once_and_told_apart(tmp_path, monkeypatch):
     assert run(range(1)) == first
 
 
+def test_the_start_is_what_the_weights_show_before_training(tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    write_moving_spheres(data, people=2, views=4, size=32, z_dim=64)
+    for file in sorted((data / "records").glob("*.npz")):
+        driver = np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
+        dataclasses.replace(Record.load(file), driver=driver, shape=np.zeros(40, np.float32)).save(file)
+    config = next3d_config.Config(
+        model=tiny_next3d_config(),
+        init=str(save_tiny_next3d(tmp_path / "init.safetensors")),
+        data=adversarial_config.DataConfig(path=str(data)),
+        discriminator=next3d_config.DiscriminatorConfig(channel_base=128, channel_max=8),
+        loss=adversarial_config.LossConfig(density_points=20),
+        run=RunConfig(batch=4, steps=2, ema=0.5),
+    )
+    held_out = load_portraits(data, limit=1, told_by_code=True, moving=True)
+    monkeypatch.setattr("training.recipes.next3d.Adversarial.samples", lambda *_: [])
+    found = ablate("next3d", config, ["start", "full"], range(1), held_out, tmp_path / "out", None)
+    before, *after = (
+        checkpoints.load(path).tensors
+        for path in (tmp_path / "init.safetensors", *(tmp_path / f"out/{name}-0/model.safetensors" for name in found))
+    )
+    moved = [[name for name, value in tensors.items() if not value.equal(before[name].half())] for tensors in after]
+    assert not moved[0]
+    assert "decoder.output.bias" in moved[1]
+    assert found["start"]["psnr"].mean != found["full"]["psnr"].mean
+
+
+def test_landmarks_are_read_off_pictures_that_are_large_enough(tmp_path, monkeypatch):
+    asked = []
+
+    def note(recipe, config, variants, seeds, held_out, out, find) -> dict:
+        asked.append((held_out.size, find is not None, config.run.steps, list(variants)))
+        return {}
+
+    monkeypatch.setattr(ablation, "ablate", note)
+    for size in (32, 128):
+        folder = tmp_path / str(size)
+        write_moving_spheres(folder, people=1, views=1, size=size, z_dim=64)
+        options = ["--config", str(CONFIGS / "next3d-tiny.toml"), "--held-out", str(folder), "--out", str(tmp_path)]
+        assert main(["next3d", *options, "--run.steps", "7", "--variants", "start", "full"]) == 0
+    assert asked == [(32, False, 7, ["start", "full"]), (128, True, 7, ["start", "full"])]
+
+
+def test_the_start_of_the_adversarial_ablation_has_all_that_does_not_move():
+    still = read(eg3d_warm_start.Config, read_toml(CONFIGS / "next3d-ablation-start.toml"), "start").model
+    model = read(next3d_config.Config, read_toml(CONFIGS / "next3d-ablation-adversarial.toml"), "adversarial").model
+    tensors = eg3d_config.new_generator(still).state_dict()
+    start = checkpoints.Checkpoint("eg3d", dataclasses.asdict(still), tensors, {}, "0" * 64, "start")
+    left = fill(next3d_config.new_generator(model, load_anny_head()), model, start)
+    assert {name.split(".")[0] for name in left} == {
+        "texture_synthesis", "mean_texture", "trait_textures", "mouth", "blending",
+    }  # fmt: skip
+
+
+def test_the_supervised_ablation_is_the_default_network():
+    ours, default = (
+        read(Config, read_toml(CONFIGS / f"{name}.toml"), name) for name in ("next3d-ablation", "default-next3d")
+    )
+    assert (ours.model, ours.init) == (default.model, default.init)
+    assert ours.run.minutes == 0  # every variant takes the same number of steps
+
+
 def test_wrong_usage_is_a_sentence(tmp_path, capsys):
     options = ["--config", str(tmp_path / "none.toml"), "--held-out", str(tmp_path), "--out", str(tmp_path)]
     assert main(["next3d-warm-start", *options]) == 2
     assert "Cannot read the configuration" in capsys.readouterr().err
     assert main(["next3d-warm-start", *options, "--seeds", "0"]) == 2
     assert "at least one" in capsys.readouterr().err
+    assert main(["next3d", *options, "--variants", "no blending"]) == 2
+    assert 'next3d has no variant "no blending"' in capsys.readouterr().err
