@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run a job file without a window.
 
-    blender -b [scene.blend] -P batch.py -- job.toml [--frames 1-50] [--resume] [--set render.size=512]
+    blender -b [scene.blend] -P batch.py -- job.toml [--dry-run] [--frames 1-50] [--resume] [--set render.size=512]
     python batch.py job.toml ...                     # with the bpy wheel
 
 This file is run by its path: from a clone, from a staged package, or from the installed extension. It finds its own
 package, and leaves the work to `headless.py`; what a job file may say stands in `job.py`.
 
-Exit codes: 0 done, 1 failed otherwise (a file cannot be written; a bug), 2 the job is wrong, 3 the engine, a model or a
-licence is missing, 4 the engine failed, 5 cancelled or out of time, 6 done but for skipped frames.
+Exit codes: 0 done, 1 our bug, 2 the job is wrong, or what it names cannot be read or written, 3 the engine, a model or
+a licence is missing, 4 the engine failed, 5 cancelled or out of time, 6 done but for skipped frames.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from .neural_core import files
+from .neural_core import errors, files
 
 RECORD = "frames.jsonl"
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -23,6 +23,19 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 def key_of(facts: dict[str, Any]) -> str:
     """Return a digest of plain values; the order of names does not matter."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file's content.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise errors.InputError(f'"{path}" cannot be read: {error.strerror}.') from error
 
 
 def png_size(path: Path) -> tuple[int, int] | None:
@@ -59,9 +72,10 @@ class FrameRecord:
         self._path = folder / RECORD
         self._lines: dict[str, dict[str, Any]] = {}
         self._cut = False
-        if not self._path.is_file():
+        try:
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+        except OSError:  # none yet; or one that cannot be written either, which `add` says
             return
-        text = self._path.read_text(encoding="utf-8", errors="replace")
         self._cut = bool(text) and not text.endswith("\n")
         for line in text.splitlines():
             try:

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frames of a job: which are missing, drawing them, and the record `frames.jsonl` beside them."""
+"""Frames of a job: which are missing, and drawing them. `frame_record.py` keeps the record beside them."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,69 +13,72 @@ import bpy
 
 from . import job, tasks
 from .engine import Engine
+from .frame_record import FrameRecord, digest_of, key_of
+from .job_plan import Place, frame_files
 from .neural_core import errors, files
+from .picture_key import picture_facts, portrait_digest
 from .scene import find, image_plane, portrait, pose
 
-RECORD = "frames.jsonl"
 DEFAULT_SIZE = 512
+_NEVER_SKIPPED = ("engine", "model", "usage", "cancelled")
+"""Kinds of errors that the next frame would meet as well."""
 
 
-def render(one: job.Job, root: bpy.types.Object, engine: Engine, folder: Path, say: Callable[..., None]) -> int:
-    """Draw what a job asks for; returns how many frames failed and were skipped.
+@dataclass
+class Tally:
+    """What became of a job's frames."""
+
+    drawn: int = 0
+    kept: int = 0
+    skipped: list[int] = field(default_factory=list)
+    """Frames that failed."""
+
+
+def numbers_of(one: job.Job, scene: bpy.types.Scene) -> list[int]:
+    """Return the frames that a job draws: its own, else the scene's range."""
+    return job.parse_frames(one.scene.frames) or list(range(scene.frame_start, scene.frame_end + 1))
+
+
+def render(
+    one: job.Job, root: bpy.types.Object, engine: Engine, place: Place, say: Callable[..., None], tally: Tally
+) -> None:
+    """Draw what a job asks for, and count it in `tally`.
 
     Raises:
         PortraitError: at the first frame that fails, unless the policy says to skip it.
     """
-    assert one.render is not None
-    scene = bpy.context.scene
-    numbers = job.parse_frames(one.scene.frames) or list(range(scene.frame_start, scene.frame_end + 1))
-    pattern = path_of(one.render.out, folder)
-    _make_folder(pattern.parent)
-    _configure(scene, one.render, opened=bool(bpy.data.filepath))
-    known = _read_record(pattern.parent / RECORD)
-    skipped = 0
-    for number in numbers:
-        scene.frame_set(number)
-        for what in one.render.what:
-            target = frame_path(pattern, number, what if len(one.render.what) > 1 else "", len(numbers) > 1)
-            facts = _facts(one, root, number, what)
-            key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-            if one.policy.resume and target.is_file() and known.get(target.name) == key:
-                say("frame", frame=number, what=what, path=str(target), resumed=True)
-                continue
-            started = time.monotonic()
-            try:
-                _DRAW[what](one, root, engine, target)
-            except errors.PortraitError as error:
-                if one.policy.on_frame_error == "stop":
-                    raise
-                skipped += 1
-                say("skipped", frame=number, what=what, message=error.message)
-                continue
-            seconds = round(time.monotonic() - started, 3)
-            line = {"frame": number, "what": what, "file": target.name, "key": key, "seconds": seconds}
-            line |= {name: facts[name] for name in ("seed", "model_hash")}
-            _append(pattern.parent / RECORD, line)
-            say("frame", path=str(target), **line)
-    return skipped
-
-
-def path_of(text: str, folder: Path) -> Path:
-    """Return a path of a job: `//` is the .blend's folder, a relative path that of the job file."""
-    if text.startswith("//") and bpy.data.filepath:
-        return Path(bpy.data.filepath).parent / text[2:]
-    return folder / text.removeprefix("//")
-
-
-def frame_path(pattern: Path, number: int, what: str, many: bool) -> Path:
-    """Return the file of a frame: `#` is its number; `what` and a missing number are added to the stem."""
-    stem = f"{pattern.stem}_{what}" if what else pattern.stem
-    if "#" not in stem:
-        stem = f"{stem}_####" if many else stem
-    hashes = stem.count("#")
-    if hashes:
-        stem = stem.replace("#" * hashes, f"{number:0{hashes}d}")
-    return pattern.with_name(f"{stem}{pattern.suffix or '.png'}")
+    table, scene = one.render, bpy.context.scene
+    assert table is not None
+    folder = place.path(table.out).parent
+    files.make_folder(folder)
+    _configure(scene, table, opened=place.blend is not None)
+    record, shown = FrameRecord(folder), None
+    blend = digest_of(place.blend) if place.blend is not None else ""
+    for number, what, target in frame_files(table, place, numbers_of(one, scene)):
+        if shown != number:
+            scene.frame_set(number)
+            shown = number
+        facts = _facts(one, root, what, blend)
+        key = key_of(facts)
+        if one.policy.resume and record.holds_picture(target, key, _size(table, what)):
+            tally.kept += 1
+            say("frame", frame=number, what=what, path=str(target), resumed=True)
+            continue
+        started = time.monotonic()
+        try:
+            _DRAW[what](one, root, engine, target)
+        except errors.PortraitError as error:
+            if one.policy.on_frame_error == "stop" or error.kind in _NEVER_SKIPPED:
+                raise
+            tally.skipped.append(number)
+            say("skipped", frame=number, what=what, message=error.message)
+            continue
+        identity = find.identity_of(root)
+        seconds = round(time.monotonic() - started, 3)
+        about = {"frame": number, "what": what, "seconds": seconds}
+        line = record.add(target, key, **about, seed=identity.seed, model_hash=identity.model_hash)
+        tally.drawn += 1
+        say("frame", path=str(target), **line)
 
 
 def _draw_plane(one: job.Job, root: bpy.types.Object, engine: Engine, target: Path) -> None:
@@ -162,51 +164,41 @@ def _can_denoise() -> bool:
     return bool(getattr(_cycles, "with_openimagedenoise", True))
 
 
-def _facts(one: job.Job, root: bpy.types.Object, number: int, what: str) -> dict[str, Any]:
-    """Return everything that decides how a frame looks, as far as a job knows it."""
-    scene, identity, armature = bpy.context.scene, find.identity_of(root), find.part(root, "RIG")
-    table = one.render
+def _size(table: job.RenderTable, what: str) -> tuple[int, int]:
+    """Return width and height of a frame in pixels."""
+    if what == "plane":
+        return (table.size or DEFAULT_SIZE,) * 2
+    render = bpy.context.scene.render
+    return render.resolution_x, render.resolution_y
+
+
+def _facts(one: job.Job, root: bpy.types.Object, what: str, blend: str) -> dict[str, Any]:
+    """Return everything that decides how the frame of this instant looks, as far as a job knows it.
+
+    `blend` is the digest of the job's .blend: anything may have changed in one that was saved again. What else is here
+    is what the job itself changed in it.
+    """
+    scene, table = bpy.context.scene, one.render
     assert table is not None
+    shot = pose.shot(root, scene.camera, scene)
+    if what == "plane":
+        return picture_facts(root, shot, table.size or DEFAULT_SIZE, table.quality)
+    armature, create = find.part(root, "RIG"), one.portrait.create
     return {
-        "frame": number,
         "what": what,
-        "model": identity.model,
-        "model_hash": identity.model_hash,
-        "seed": identity.seed,
-        "truncation": round(identity.truncation, 6),
-        "camera": [round(value, 6) for value in pose.shot(root, scene.camera, scene).camera],
-        "motion": pose.motion(armature) if armature else {},
-        "size": table.size,
-        "resolution": [scene.render.resolution_x, scene.render.resolution_y],
-        "drawing": [table.quality] if what == "plane" else [table.engine, table.samples, one.portrait.show],
-        # Anything else may have changed in a .blend that was saved again.
-        "blend": [bpy.data.filepath, Path(bpy.data.filepath).stat().st_mtime_ns] if bpy.data.filepath else [],
+        "frame": scene.frame_current,
+        "blend": blend,
+        "portrait": portrait_digest(root),
+        "made": [create.make, create.detail, create.size] if create else [],
+        "show": one.portrait.show,
+        "camera": [round(number, 6) for number in shot.camera],
+        "rig": _standing(armature) if armature else [],
+        "resolution": _size(table, what),
+        "drawing": [table.engine, table.samples, bpy.app.version_string],
     }
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise files.output_error(folder, error) from error
-
-
-def _read_record(path: Path) -> dict[str, str]:
-    """Return the key of each file of the record; a line cut short by a crash is ignored."""
-    known: dict[str, str] = {}
-    if path.is_file():
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                line = json.loads(text)
-                known[line["file"]] = line["key"]
-            except (ValueError, KeyError, TypeError):
-                continue
-    return known
-
-
-def _append(path: Path, line: dict[str, Any]) -> None:
-    try:
-        with path.open("a", encoding="utf-8") as record:
-            record.write(json.dumps(line) + "\n")
-    except OSError as error:
-        raise files.output_error(path, error) from error
+def _standing(armature: bpy.types.Object) -> list[Any]:
+    """Return how a rig stands: sliders, and the matrix of each bone."""
+    bones = [[round(number, 5) for row in bone.matrix for number in row] for bone in armature.pose.bones]
+    return [pose.motion(armature), bones]

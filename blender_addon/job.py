@@ -1,93 +1,47 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Job files: what `batch.py` is asked to do. Pure; reading is strict, and every complaint names its place.
+"""Job files: what `batch.py` is asked to do. Pure. `docs/batch.md` shows a file of each kind.
 
-A job file is TOML. Everything but `version`, `do` and a portrait has a default::
-
-    version = 1
-
-    [[job]]                           # as many as wanted, done in this order
-    do = "create"                     # create | render
-    name = "seven smiles"             # for messages
-
-    [job.scene]
-    blend = "scene.blend"             # default: the .blend of the command line, else an empty scene
-    camera = "Camera"                 # default: the scene's camera; in an empty scene the portrait's
-    frames = "1-120,150"              # default: the scene's range; --frames overrides
-
-    [job.portrait]
-    create = { model = "default-eg3d", seed = 7, truncation = 0.7, make = ["rig", "plane", "mesh"], detail = 128,
-               size = 512 }           # on one line in the file: TOML asks for that
-                                      # with photo = "me.jpg" instead of seed and truncation: whoever is in that photo
-    rig = "Portrait 7 rig"            # instead of create: any object of a portrait that is in the .blend
-    actions = ["speech.json"]         # curves files (portrait-curves/1), put on the rig from `start`
-    start = 1
-    key = [                           # keys on the 52 sliders
-        { frame = 1, expression = { jawOpen = 0.0 } },
-        { frame = 20, expression = { jawOpen = 1.0, mouthSmileLeft = 0.5 } },
-    ]
-    show = "MESH"                     # MESH | PICTURE | BOTH, as in the panel; default: as the scene is
-
-    [job.render]                      # left out: nothing is rendered
-    what = ["plane"]                  # plane: the network's picture from the camera; mesh: the head alone over nothing,
-                                      # by Blender; scene: the scene as it is, by Blender
-    size = 512                        # pixels; default: the .blend's resolution, 512 for plane and in an empty scene
-    quality = "full"                  # full | draft: the network's
-    engine = "CYCLES"                 # CYCLES | EEVEE | WORKBENCH
-    samples = 32
-    out = "render/smile_####.png"     # # is the frame; with several `what` its name is added to the stem
-
-    [job.worker]
-    python = "env:NEURAL_PORTRAIT_PYTHON"   # or a path
-    models = ""                       # a folder with more models
-    device = "auto"                   # auto | cpu | cuda | cuda:N
-    timeout_s = 600                   # a request
-
-    [job.policy]
-    resume = true                     # skip frames whose file and key match; default false, --resume sets it
-    on_frame_error = "stop"           # stop | skip
-    save_blend = "result.blend"       # write the scene when all is done
-
-Relative paths are relative to the job file; `//` is the folder of the .blend, if there is one.
+A job file is TOML: `version = 1`, then jobs, each begun by `[[job]]`, done in their order. The dataclasses below are
+its tables: `[job.scene]` is SceneTable, and so on. Relative paths are relative to the job file; `//` is the folder of
+the job's .blend, if it has one. Every job begins with its .blend as it lies on the disk: to go on from another job's
+result let that one write `policy.save_blend` and name the file in `scene.blend`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 import re
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .expressions import NAMES
-from .neural_core.errors import UsageError
-from .requests import DEFAULT_MODEL, CreateChoice
+from .job_tables import between, check_keys, keys_of, make, one_of, override, read_toml, suggestion, write
+from .neural_core.errors import PortraitError, UsageError
+from .requests import DEFAULT_MODEL, DETAIL_RANGE, SIZE_RANGE, CreateChoice
 
 VERSION = 1
-KINDS = ("create", "render")
-LATER_KINDS = ("animate", "speak", "turntable", "export")
 MAX_FRAMES = 100_000
-
-
-def _one_of(*choices: str) -> dict[str, tuple[str, ...]]:
-    return {"choices": choices}
+MAX_SAMPLES = 65_536
 
 
 @dataclass(frozen=True)
 class CreateTable:
-    """A person from a seed or a photo."""
+    """A person from a seed or a photo: `create = { seed = 7 }`, on one line."""
 
     model: str = DEFAULT_MODEL
     seed: int = 7
     truncation: float = 0.7
     photo: str = ""
+    """A file with somebody's photo; seed and truncation then mean nothing."""
     latent_iterations: int = 450
     weight_iterations: int = 500
-    make: tuple[str, ...] = field(default=("rig", "plane", "mesh"), metadata=_one_of("rig", "plane", "mesh"))
-    detail: int = 128
-    size: int = 512
+    """A photo's: steps that look for the person, and steps that tune the network to them."""
+    make: tuple[str, ...] = field(default=("rig", "plane", "mesh"), metadata=one_of("rig", "plane", "mesh"))
+    detail: int = field(default=128, metadata=between(*DETAIL_RANGE))
+    """Grid cells along a side of the model's box, for the surface."""
+    size: int = field(default=512, metadata=between(*SIZE_RANGE))
+    """Side of the network's picture on the card, pixels."""
 
     def choice(self) -> CreateChoice:
         """Return what the engine is asked, the photo as it is named. Raises UsageError for numbers out of range."""
@@ -111,7 +65,7 @@ class KeyTable:
     """Slider values at a frame."""
 
     frame: int
-    expression: dict[str, float] = field(default_factory=dict)
+    expression: dict[str, float] = field(default_factory=dict, metadata=keys_of(NAMES))
 
 
 @dataclass(frozen=True)
@@ -119,8 +73,11 @@ class SceneTable:
     """Where the portrait is."""
 
     blend: str = ""
+    """Default: the .blend of the command line, else an empty scene."""
     camera: str = ""
+    """Default: the scene's camera; in an empty scene the portrait's own."""
     frames: str = ""
+    """Such as "1-120,150". Default: the scene's range, in an empty scene that of the animation; --frames beats it."""
 
 
 @dataclass(frozen=True)
@@ -128,23 +85,62 @@ class PortraitTable:
     """Who, and what the face does."""
 
     rig: str = ""
+    """A portrait that is in the .blend: any of its objects, or its collection. Default: the only one there."""
     create: CreateTable | None = None
+    """Instead of rig: a new one."""
     actions: tuple[str, ...] = ()
+    """Curves files (portrait-curves/1), put on the rig from `start`."""
     start: int = 1
     key: tuple[KeyTable, ...] = ()
-    show: str = field(default="", metadata=_one_of("MESH", "PICTURE", "BOTH"))
+    """Keys on the 52 sliders."""
+    show: str = field(default="", metadata=one_of("MESH", "PICTURE", "BOTH"))
+    """As in the panel; default: as the scene is."""
+
+
+@dataclass(frozen=True)
+class TurntableTable:
+    """A camera like the scene's that goes around the portrait's head; the last frame goes over into the first."""
+
+    frames: int = field(default=48, metadata=between(2, MAX_FRAMES))
+    start: int = 1
+    yaw: float = field(default=0.0, metadata=between(0.0, 180.0))
+    """How far to each side, degrees; 0: all the way round."""
+    pitch: float = field(default=0.0, metadata=between(-80.0, 80.0))
+    """How much higher than the scene's camera, degrees."""
+
+    @property
+    def numbers(self) -> range:
+        """The frames of the round."""
+        return range(self.start, self.start + self.frames)
 
 
 @dataclass(frozen=True)
 class RenderTable:
-    """What is drawn."""
+    """Pictures."""
 
     out: str
-    what: tuple[str, ...] = field(default=("plane",), metadata=_one_of("plane", "mesh", "scene"))
-    size: int = 0
-    quality: str = field(default="full", metadata=_one_of("full", "draft"))
-    engine: str = field(default="CYCLES", metadata=_one_of("CYCLES", "EEVEE", "WORKBENCH"))
-    samples: int = 32
+    """Such as "render/smile_####.png": # is the frame. With several `what` its name is added to the stem."""
+    what: tuple[str, ...] = field(default=("plane",), metadata=one_of("plane", "mesh", "scene"))
+    """plane: the network's picture from the camera; mesh: the head alone over nothing, by Blender; scene: the scene as
+    it is, by Blender."""
+    size: int = field(default=0, metadata=between(0, 2 * SIZE_RANGE[1]))
+    """Pixels. Default: the .blend's resolution; 512 for plane and in an empty scene."""
+    quality: str = field(default="full", metadata=one_of("full", "draft"))
+    """The network's."""
+    engine: str = field(default="CYCLES", metadata=one_of("CYCLES", "EEVEE", "WORKBENCH"))
+    samples: int = field(default=32, metadata=between(1, MAX_SAMPLES))
+
+
+@dataclass(frozen=True)
+class ExportTable:
+    """Files for other programs."""
+
+    out: tuple[str, ...]
+    """.glb .gltf .usd .usda .usdc (with rig and animation), .obj .ply .stl (one instant), .portrait (the person)."""
+    what: str = field(default="surface", metadata=one_of("surface", "head"))
+    """surface: the coloured one; head: the plain one with UVs."""
+    frame: int = 1
+    """The instant that .obj, .ply and .stl show."""
 
 
 @dataclass(frozen=True)
@@ -152,9 +148,12 @@ class WorkerTable:
     """The engine."""
 
     python: str = "env:NEURAL_PORTRAIT_PYTHON"
+    """A path, or env: and the name of the variable that holds it."""
     models: str = ""
+    """A folder with more models."""
     device: str = "auto"
-    timeout_s: float = 600.0
+    timeout_s: float = field(default=600.0, metadata=between(0.001, 1e9))
+    """A request."""
 
 
 @dataclass(frozen=True)
@@ -162,8 +161,10 @@ class PolicyTable:
     """What happens when something is there already, or fails."""
 
     resume: bool = False
-    on_frame_error: str = field(default="stop", metadata=_one_of("stop", "skip"))
+    """Keep files that are there, whole, and made from the same; --resume sets it."""
+    on_frame_error: str = field(default="stop", metadata=one_of("stop", "skip"))
     save_blend: str = ""
+    """Write the scene when all is done."""
 
 
 @dataclass(frozen=True)
@@ -172,17 +173,21 @@ class Job:
 
     do: str
     name: str = ""
+    """For messages."""
     scene: SceneTable = field(default_factory=SceneTable)
     portrait: PortraitTable = field(default_factory=PortraitTable)
+    turntable: TurntableTable | None = None
     render: RenderTable | None = None
+    export: ExportTable | None = None
     worker: WorkerTable = field(default_factory=WorkerTable)
     policy: PolicyTable = field(default_factory=PolicyTable)
 
 
-_TABLES = {
-    cls.__name__: cls
-    for cls in (CreateTable, KeyTable, SceneTable, PortraitTable, RenderTable, WorkerTable, PolicyTable, Job)
-}
+EXPORT_SUFFIXES = (".glb", ".gltf", ".usd", ".usda", ".usdc", ".obj", ".ply", ".stl", ".portrait")
+KINDS = ("create", "reconstruct", "animate", "render", "turntable", "export")
+_OWN_TABLES = {"turntable": "turntable"}
+"""Tables that only one kind has."""
+_NEEDED_TABLES = {"render": "render", "turntable": "render", "export": "export"}
 
 
 def read(path: Path, overrides: tuple[str, ...] = ()) -> list[Job]:
@@ -191,13 +196,8 @@ def read(path: Path, overrides: tuple[str, ...] = ()) -> list[Job]:
     Raises:
         UsageError: with one sentence about the first thing that is wrong, and a suggestion for unknown keys.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f'The job file "{path}" cannot be read: {error.strerror}.') from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f'"{path.name}" is no TOML: {error}.') from error
-    _check_keys("the job file", content, ("version", "job"))
+    content = read_toml(path)
+    check_keys("the job file", content, ("version", "job"))
     version = content.get("version")
     if version != VERSION or isinstance(version, bool):
         raise UsageError(f"The job file has version {version!r}; this add-on reads version = {VERSION}.")
@@ -205,6 +205,19 @@ def read(path: Path, overrides: tuple[str, ...] = ()) -> list[Job]:
     if not isinstance(tables, list) or not tables:
         raise UsageError("The job file has no job.", "Begin each with [[job]].")
     return [_job(f"job {number}", table, overrides) for number, table in enumerate(tables, 1)]
+
+
+def text_of(job: Job) -> str:
+    """Return a job file with this one job, without what is as it would be anyway."""
+    tables = {f"job.{f.name}": getattr(job, f.name) for f in dataclasses.fields(job) if f.name not in ("do", "name")}
+    head = f"version = {VERSION}\n\n[[job]]\n" + write({"": _Head(job.do, job.name)})
+    return head + "\n" + write({name: table for name, table in tables.items() if table is not None})
+
+
+@dataclass(frozen=True)
+class _Head:
+    do: str
+    name: str = ""
 
 
 def parse_frames(text: str) -> list[int]:
@@ -216,107 +229,84 @@ def parse_frames(text: str) -> list[int]:
     frames: set[int] = set()
     for part in filter(None, (part.strip() for part in text.split(","))):
         found = re.fullmatch(r"(-?\d+)(?:-(-?\d+))?", part)
-        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
-        if first > last or last - first > MAX_FRAMES:
-            raise UsageError(f'"{text}" are no frames.', 'Write them like "1-120,150".')
+        if not found:
+            raise UsageError(f'"{part}" are no frames.', 'Write them like "1-120,150".')
+        first, last = int(found[1]), int(found[2] or found[1])
+        if first > last:
+            raise UsageError(f'"{part}" are frames from last to first.', f'Write "{last}-{first}".')
+        if last - first >= MAX_FRAMES:
+            raise UsageError(f'"{part}" are more than {MAX_FRAMES} frames.')
         frames.update(range(first, last + 1))
     return sorted(frames)
 
 
+def with_frames(job: Job, frames: str) -> Job:
+    """Return the job for other frames. Raises UsageError if these are none."""
+    parse_frames(frames)
+    return dataclasses.replace(job, scene=dataclasses.replace(job.scene, frames=frames))
+
+
+def resumed(job: Job) -> Job:
+    """Return the job that keeps what is there already."""
+    return dataclasses.replace(job, policy=dataclasses.replace(job.policy, resume=True))
+
+
 def _job(where: str, table: Any, overrides: tuple[str, ...]) -> Job:
-    kind = table.get("do") if isinstance(table, dict) else None
-    if kind in LATER_KINDS:
-        raise UsageError(f'{where}: do = "{kind}" is not there yet.', f"This version does {' and '.join(KINDS)}.")
-    if isinstance(kind, str) and kind not in KINDS:
-        raise UsageError(
-            f'{where}: there is no do = "{kind}".{_suggestion(kind, KINDS)}', f"Known: {', '.join(KINDS)}."
-        )
-    for override in overrides:
-        _override(table, override)
-    job: Job = _table(where, table, Job)
-    if job.portrait.create is not None:
-        if job.portrait.rig:
-            raise UsageError(f"{where}: portrait has both rig and create.", "Give one of them.")
-        job.portrait.create.choice()  # numbers out of range are complaints about the job
-    elif job.do == "create":
-        raise UsageError(f'{where}: do = "create" needs portrait.create.', "For example create = { seed = 7 }.")
-    elif job.render is None:
-        raise UsageError(f'{where}: do = "{job.do}" needs a [job.render] table.')
-    parse_frames(job.scene.frames)
+    if isinstance(table, dict):
+        for text in overrides:
+            override(table, text)
+        kind = table.get("do")
+        if isinstance(kind, str) and kind not in KINDS:
+            known = f"Known: {', '.join(KINDS)}."
+            raise UsageError(f'{where}: there is no do = "{kind}".{suggestion(kind, KINDS)}', known)
+        if kind in _OWN_TABLES.values():
+            table.setdefault(kind, {})  # all of its keys have defaults
+    job: Job = make(where, table, Job)
+    _check_tables(where, job)
+    _check_portrait(where, job)
+    _at(f"{where}: scene.frames", lambda: parse_frames(job.scene.frames))
+    for number, name in enumerate(job.export.out if job.export else ()):
+        if Path(name).suffix.lower() not in EXPORT_SUFFIXES:
+            raise UsageError(
+                f'{where}: export.out[{number}] is "{name}", no file that can be exported.',
+                f"Known: {', '.join(EXPORT_SUFFIXES)}.",
+            )
     return job
 
 
-def _override(table: dict[str, Any], override: str) -> None:
-    """Set "render.size=512" in a job's table; the value is TOML, or else text."""
-    path, equals, text = override.partition("=")
-    keys = path.strip().split(".")
-    if not equals or not all(keys):
-        raise UsageError(f'--set "{override}" is not key=value.', "For example --set render.size=512.")
+def _check_tables(where: str, job: Job) -> None:
+    for name, kind in _OWN_TABLES.items():
+        if getattr(job, name) is not None and job.do != kind:
+            raise UsageError(f'{where}: the table [job.{name}] belongs to do = "{kind}", not to "{job.do}".')
+    needed = _NEEDED_TABLES.get(job.do)
+    if needed and getattr(job, needed) is None:
+        raise UsageError(f'{where}: do = "{job.do}" needs a [job.{needed}] table.')
+    if not (job.render or job.export or job.policy.save_blend):
+        raise UsageError(
+            f"{where}: it writes nothing.", "Give it a [job.render] or [job.export] table, or policy.save_blend."
+        )
+
+
+def _check_portrait(where: str, job: Job) -> None:
+    portrait = job.portrait
+    if portrait.create is None:
+        if job.do in ("create", "reconstruct"):
+            example = '{ photo = "me.jpg" }' if job.do == "reconstruct" else "{ seed = 7 }"
+            raise UsageError(f'{where}: do = "{job.do}" needs portrait.create.', f"For example create = {example}.")
+    else:
+        if portrait.rig:
+            raise UsageError(f"{where}: portrait has both rig and create.", "Give one of them.")
+        if job.do == "reconstruct" and not portrait.create.photo:
+            raise UsageError(f'{where}: portrait.create lacks photo, which do = "reconstruct" needs.')
+        _at(f"{where}: portrait.create", portrait.create.choice)
+    if job.do == "animate" and not (portrait.actions or portrait.key):
+        hint = "Give portrait.actions or portrait.key."
+        raise UsageError(f'{where}: do = "animate" has nothing to animate with.', hint)
+
+
+def _at(place: str, check: Any) -> None:
+    """Call a check that does not know its place in the file."""
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    for key in keys[:-1]:
-        table = table.setdefault(key, {})
-        if not isinstance(table, dict):
-            raise UsageError(f'--set "{override}": {key} is no table.')
-    table[keys[-1]] = value
-
-
-def _table(where: str, table: Any, cls: type) -> Any:
-    """Make a dataclass of a table, checking keys and types."""
-    if not isinstance(table, dict):
-        raise UsageError(f"{where} is no table.")
-    fields = {f.name: f for f in dataclasses.fields(cls)}
-    _check_keys(where, table, tuple(fields))
-    for name, f in fields.items():
-        if name not in table and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise UsageError(f"{where} lacks {name}.")
-    values = {}
-    for name, value in table.items():
-        place = f"{where}: {name}" if cls is Job else f"{where}.{name}"
-        values[name] = _value(place, value, str(fields[name].type))
-        for word in _words(values[name]) if "choices" in fields[name].metadata else ():
-            choices = fields[name].metadata["choices"]
-            if word not in choices:
-                raise UsageError(f'{place} is "{word}".{_suggestion(word, choices)}', f"Known: {', '.join(choices)}.")
-    return cls(**values)
-
-
-def _value(where: str, value: Any, kind: str) -> Any:
-    """Check a value against the annotation of its field, as written above."""
-    kind = kind.removesuffix(" | None")
-    if kind in _TABLES:
-        return _table(where, value, _TABLES[kind])
-    if kind.startswith("tuple["):
-        if not isinstance(value, list):
-            raise UsageError(f"{where} must be a list, not {value!r}.")
-        inner = kind.removeprefix("tuple[").removesuffix(", ...]")
-        return tuple(_value(f"{where}[{number}]", item, inner) for number, item in enumerate(value))
-    if kind == "dict[str, float]":
-        _check_keys(where, value, NAMES)
-        return {name: _value(f"{where}.{name}", number, "float") for name, number in value.items()}
-    if kind == "float" and isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    expected = {"int": (int, "a whole number"), "str": (str, "text"), "bool": (bool, "true or false")}
-    wanted, words = expected.get(kind, (type(None), "a number"))
-    if type(value) is not wanted:
-        raise UsageError(f"{where} must be {words}, not {value!r}.")
-    return value
-
-
-def _check_keys(where: str, table: Any, known: tuple[str, ...]) -> None:
-    if not isinstance(table, dict):
-        raise UsageError(f"{where} is no table.")
-    for key in table:
-        if key not in known:
-            raise UsageError(f'{where}: unknown key "{key}".{_suggestion(key, known)}')
-
-
-def _suggestion(word: str, known: tuple[str, ...]) -> str:
-    close = difflib.get_close_matches(word, known, 1)
-    return f' Did you mean "{close[0]}"?' if close else ""
-
-
-def _words(value: Any) -> tuple[str, ...]:
-    return value if isinstance(value, tuple) else (value,)
+        check()
+    except PortraitError as error:
+        raise UsageError(f"{place}: {error.message}", error.hint) from error

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import staging
 from staging import ROOT
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("bpy") is None, reason="the bpy wheel is not installed")
@@ -32,6 +33,10 @@ save_blend = "out/p.blend"
 """
 
 
+STUB_MODELS = ("dies", "missing", "moving", "deaf", "crashes")
+"""Names that tell the stub worker how to behave."""
+
+
 class Ran:
     """A finished batch: exit code, the lines for programs, and everything it printed."""
 
@@ -44,17 +49,24 @@ class Ran:
         return [line for line in self.lines if line["event"] == name]
 
 
-@pytest.fixture
-def batch(stub_stage, tmp_path):
-    """Run the staged batch.py on a job text in an empty folder."""
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """A folder with files of the models that the stub knows."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in STUB_MODELS:
+        staging.write_model(folder / f"{name}.safetensors")
+    return folder
 
-    def run(text, *arguments, script=stub_stage / "neural_portrait" / "batch.py", environment=None):
+
+@pytest.fixture
+def batch(stub_stage, tmp_path, models, monkeypatch):
+    """Run the staged batch.py on a job text in an empty folder."""
+    monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(models))
+
+    def run(text, *arguments, script=stub_stage / "neural_portrait" / "batch.py"):
         (tmp_path / "job.toml").write_text(text)
         command = [sys.executable, str(script), str(tmp_path / "job.toml"), *arguments]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        return Ran(done)
+        return Ran(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False))
 
     return run
 
@@ -72,11 +84,18 @@ def test_create_writes_frames_a_record_and_a_blend(batch, tmp_path):
     expected = {f"f_00{frame}_{what}.png" for frame in (1, 2) for what in ("plane", "scene")}
     assert names == expected | {"frames.jsonl", "p.blend"}
     record = [json.loads(line) for line in (tmp_path / "out" / "frames.jsonl").read_text().splitlines()]
-    assert {line["file"] for line in record} == expected
-    assert all(line["seed"] == 7 and line["model_hash"] == "0123456789abcdef" for line in record)
+    assert {line["file"] for line in record} == expected | {"p.blend"}
+    drawn = [line for line in record if line["file"] != "p.blend"]
+    assert all(line["seed"] == 7 and line["model_hash"] == "0123456789abcdef" for line in drawn)
     assert [line["path"] for line in ran.events("file")] == [str(tmp_path / "out" / "p.blend")]
     assert any(line["stage"].startswith("Drawing the picture") for line in ran.events("stage"))
-    assert ran.lines[-1] == {"event": "done", "skipped": 0}
+    summary = ran.lines[-1]
+    assert (summary["event"], summary["code"]) == ("done", 0)
+    (one,) = summary["jobs"]
+    assert (one["name"], one["do"], one["state"]) == ("test", "create", "done")
+    assert one["frames"] == {"drawn": 4, "kept": 0, "skipped": []}
+    assert one["files"] == [str(tmp_path / "out" / "p.blend")]
+    assert json.loads((tmp_path / "job.summary.json").read_text()) == summary
 
     import stub_worker
 
@@ -136,11 +155,12 @@ out = "//again_#.png"
         ("seed = 7", "sede = 7", 2, 'unknown key "sede". Did you mean "seed"?'),
         ("seed = 7", 'seed = "x"', 2, "must be a whole number"),
         ("seed = 7", 'seed = 7, model = "missing"', 3, 'Stub error of kind "model". A hint.'),
+        ("seed = 7", 'seed = 7, model = "none"', 3, 'portrait.create.model: there is no model "none". Known: default'),
         ("seed = 7", 'seed = 7, model = "dies"', 4, "The engine stopped (exit code 3) while creating the portrait."),
-        ('name = "test"', '[job.worker]\npython = "/nowhere/python"', 3, "cannot be started"),
+        ('name = "test"', '[job.worker]\npython = "/nowhere/python"', 3, '"/nowhere/python" is no program'),
         ('name = "test"', '[job.worker]\npython = "env:NOT_SET_AT_ALL"', 3, "Neural Portrait needs its engine"),
-        ('name = "test"', '[job.scene]\nblend = "none.blend"', 2, "There is no .blend"),
-        ("[job.portrait]", '[job.portrait]\nactions = ["none.json"]', 2, "cannot be read"),
+        ('name = "test"', '[job.scene]\nblend = "none.blend"', 2, 'job 1: scene.blend: there is no file "'),
+        ("[job.portrait]", '[job.portrait]\nactions = ["none.json"]', 2, "portrait.actions[0]: there is no file"),
         ('frames = "1,2"', 'camera = "Cam"', 2, 'The scene has no camera "Cam".'),
     ],
 )
@@ -160,7 +180,7 @@ def test_a_photo_beside_the_job_becomes_a_portrait(batch, tmp_path):
     assert batch(text, "--frames", "1").code == 0
     ran = batch(text.replace("me.jpg", "you.jpg"))
     assert ran.code == 2
-    assert f'Cannot read "{tmp_path / "you.jpg"}"' in ran.err
+    assert f'portrait.create.photo: there is no file "{tmp_path / "you.jpg"}"' in ran.err
 
 
 def test_time_limit_is_code_5(batch):
@@ -172,10 +192,12 @@ def test_time_limit_is_code_5(batch):
 def test_an_output_that_cannot_be_written_leaves_nothing(batch, tmp_path):
     (tmp_path / "out").write_text("a file, not a folder")
     ran = batch(JOB)
-    assert ran.code == 1
+    assert ran.code == 2
     assert "Cannot write" in ran.err
+    assert "its folder is a file" in ran.err or "a part of that path is a file" in ran.err.lower()
     assert "Traceback" not in ran.err
-    assert {path.name for path in tmp_path.iterdir()} == {"job.toml", "out"}
+    assert {path.name for path in tmp_path.iterdir()} == {"job.toml", "job.summary.json", "out"}
+    assert ran.events("stage") == []  # it was seen before the engine began
 
 
 def test_skipped_frames_are_code_6(batch, tmp_path):

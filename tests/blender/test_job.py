@@ -6,7 +6,14 @@ import sys
 
 import pytest
 
-MINIMAL = 'version = 1\n[[job]]\ndo = "create"\n[job.portrait]\ncreate = { seed = 3 }\n'
+MINIMAL = """version = 1
+[[job]]
+do = "create"
+[job.portrait]
+create = { seed = 3 }
+[job.policy]
+save_blend = "a.blend"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -34,19 +41,6 @@ def test_defaults(read):
     assert one.worker.python == "env:NEURAL_PORTRAIT_PYTHON"
 
 
-def test_the_example_of_the_documentation_is_a_job(job, read):
-    """The TOML in job.py's docstring is read by job.py, so it cannot go stale."""
-    lines = job.__doc__.split("::\n", 1)[1].split("Relative paths")[0]
-    text = "\n".join(line[4:] for line in lines.splitlines())
-    text = text.replace("detail = 128,\n" + " " * 11 + "size = 512 }", "detail = 128, size = 512 }")
-    text = "\n".join(line for line in text.splitlines() if not line.startswith("rig = "))  # "instead of create"
-    (one,) = read(text)
-    assert one.name == "seven smiles"
-    assert one.portrait.key[1].expression == {"jawOpen": 1.0, "mouthSmileLeft": 0.5}
-    assert one.policy.save_blend == "result.blend"
-    assert one.render.samples == 32
-
-
 def test_several_jobs_and_overrides(read):
     text = MINIMAL + '[job.render]\nout = "a.png"\n' + MINIMAL.split("\n", 1)[1]
     first, second = read(text, "render.out=b.png", "render.size=64", 'render.what=["scene"]')
@@ -61,13 +55,14 @@ def test_several_jobs_and_overrides(read):
         (("seed = 3", 'seed = "seven"'), "job 1: portrait.create.seed must be a whole number, not 'seven'."),
         (("seed = 3", "seed = 3.5"), "job 1: portrait.create.seed must be a whole number, not 3.5."),
         (("seed = 3", "seed = true"), "job 1: portrait.create.seed must be a whole number, not True."),
-        (("seed = 3", "seed = -3"), "The seed -3 is not in 0"),
+        (("seed = 3", "seed = -3"), "job 1: portrait.create: The seed -3 is not in 0"),
+        (("seed = 3", "detail = 5"), "job 1: portrait.create.detail is 5, not in 32 .. 512."),
         (("seed = 3", "truncation = nan"), "must be a number, not nan"),
-        (("seed = 3", 'make = ["rigg"]'), 'make is "rigg". Did you mean "rig"?'),
+        (("seed = 3", 'make = ["rigg"]'), 'make[0] is "rigg". Did you mean "rig"?'),
         (("seed = 3", 'make = "rig"'), "must be a list"),
         (("version = 1", "version = 2"), "version 2"),
         (("version = 1", ""), "version None"),
-        (('"create"', '"speak"'), 'do = "speak" is not there yet'),
+        (('"create"', '"speek"'), 'there is no do = "speek".'),
         (('"create"', '"rendr"'), 'Did you mean "render"?'),
         (('do = "create"', ""), "lacks do"),
         (("[job.portrait]", "[job.portrait]\nrig = 'x'"), "both rig and create"),
@@ -79,8 +74,22 @@ def test_several_jobs_and_overrides(read):
         (("{ seed = 3 }", "3"), "portrait.create is no table"),
         (("[job.portrait]", "[job.portrait]\nkey = [{ frame = 1, expression = { jawOpne = 1 } }]"), '"jawOpen"'),
         (("[job.portrait]", "[job.portrait]\nkey = [{ expression = { jawOpen = 1 } }]"), "lacks frame"),
-        (("[job.portrait]", "[job.scene]\nframes = '5-1'\n[job.portrait]"), '"5-1" are no frames'),
-        (("[job.portrait]", "[job.render]\n[job.portrait]"), "lacks out"),
+        (
+            ("[job.portrait]", "[job.scene]\nframes = '1,5-2'\n[job.portrait]"),
+            'job 1: scene.frames: "5-2" are frames from last to first. Write "2-5".',
+        ),
+        (("[job.portrait]", "[job.render]\n[job.portrait]"), "job 1: render lacks out"),
+        (("[job.portrait]", "[job.render]\nout = 'a'\nsamples = 0\n[job.portrait]"), "render.samples is 0, not in 1"),
+        (('save_blend = "a.blend"', ""), "job 1: it writes nothing."),
+        (('"create"', '"reconstruct"'), "job 1: portrait.create lacks photo"),
+        (('"create"', '"animate"'), 'job 1: do = "animate" has nothing to animate with.'),
+        (('"create"', '"turntable"'), 'job 1: do = "turntable" needs a [job.render] table.'),
+        (('"create"', '"export"'), 'job 1: do = "export" needs a [job.export] table.'),
+        (("[job.portrait]", "[job.turntable]\n[job.portrait]"), '[job.turntable] belongs to do = "turntable"'),
+        (
+            ("[job.portrait]", "[job.export]\nout = ['a.glb', 'a.max']\n[job.portrait]"),
+            'job 1: export.out[1] is "a.max", no file that can be exported. Known: .glb,',
+        ),
     ],
 )
 def test_what_is_wrong_gets_one_sentence(job, read, change, sentence):
@@ -118,5 +127,53 @@ def test_frames(job, text, frames):
 
 @pytest.mark.parametrize("text", ["x", "1-", "3-1", "1-999999999", "1.5"])
 def test_no_frames(job, text):
-    with pytest.raises(job.UsageError, match="are no frames"):
+    with pytest.raises(job.UsageError, match=r"are (no|more than 100000) frames|from last to first"):
         job.parse_frames(text)
+
+
+FULL = """version = 1
+[[job]]
+do = "turntable"
+name = 'say "ä"'
+[job.scene]
+blend = 'C:\\x\\y.blend'
+frames = "1-3,5"
+[job.portrait]
+create = { seed = 9, make = ["rig", "mesh"], truncation = 0.5 }
+actions = ["a.json", "b.json"]
+key = [ { frame = 1, expression = { jawOpen = 0.5 } }, { frame = 2 } ]
+[job.turntable]
+frames = 12
+yaw = 30
+[job.render]
+out = "x_####.png"
+what = ["plane", "mesh"]
+[job.export]
+out = ["p.glb"]
+[job.worker]
+timeout_s = 12.5
+[job.policy]
+resume = true
+"""
+
+
+@pytest.mark.parametrize("text", [MINIMAL, FULL])
+def test_a_job_that_is_written_is_read_as_the_same_job(job, read, text):
+    (one,) = read(text)
+    assert read(job.text_of(one)) == [one]
+
+
+def test_what_is_written_leaves_defaults_out(job, read):
+    (one,) = read(FULL)
+    written = job.text_of(one)
+    assert "quality" not in written
+    assert "latent_iterations" not in written
+    assert 'what = ["plane", "mesh"]' in written
+
+
+def test_frames_and_resume_of_the_command_line(job, read):
+    (one,) = read(MINIMAL)
+    assert job.with_frames(one, "4-6").scene.frames == "4-6"
+    assert job.resumed(one).policy.resume
+    with pytest.raises(job.UsageError, match="are no frames"):
+        job.with_frames(one, "x")

@@ -65,7 +65,9 @@ def test_batch_writes_frames_and_a_blend(place, blender, installed, stub_stage, 
     assert names == pictures | {"frames.jsonl", "p.blend"}
     assert read_png(tmp_path / "out" / "f_001_scene.png")[16, 16, :3].std() > 10
     last = [line for line in run.stdout.splitlines() if line.startswith("PORTRAIT ")][-1]
-    assert json.loads(last.removeprefix("PORTRAIT ")) == {"event": "done", "skipped": 0}
+    summary = json.loads(last.removeprefix("PORTRAIT "))
+    assert (summary["event"], summary["code"]) == ("done", 0)
+    assert summary["jobs"][0]["frames"] == {"drawn": 4, "kept": 0, "skipped": []}
 
 
 def test_broken_job_is_a_sentence_and_code_2(blender, stub_stage, tmp_path):
