@@ -29,6 +29,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
 NAMES: tuple[str, ...] = tuple(name for group in GROUPS.values() for name in group)
 
 
+def both_sides(stem: str) -> tuple[str, ...]:
+    """Return the actions that a name without Left or Right stands for; an action's own name stands for itself."""
+    return (stem,) if stem in NAMES else _both(stem)
+
+
 def label(name: str) -> str:
     """Return an action's name as the panel writes it: "mouthSmileLeft" -> "Mouth Smile Left"."""
     words = re.sub(r"(?<!^)(?=[A-Z])", " ", name)

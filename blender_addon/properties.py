@@ -13,6 +13,7 @@ from bpy.props import (
 )
 
 from . import model_list, preferences
+from .poses import ITEMS as POSES
 from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE
 
 
@@ -88,6 +89,21 @@ class PortraitSettings(bpy.types.PropertyGroup):
         min=SIZE_RANGE[0],
         max=SIZE_RANGE[1],
     )
+    quality: EnumProperty(
+        name="Quality",
+        description="How large the network draws the portrait: live, and when frames are baked",
+        items=[
+            ("DRAFT", "Draft", "128 pixels"),
+            ("PREVIEW", "Preview", "256 pixels"),
+            ("FULL", "Full", "As large as the picture size says"),
+        ],
+        default="FULL",
+    )
+    pose: EnumProperty(name="Pose", description="A pose of the library", items=POSES, default="SMILE")
+    pose_strength: FloatProperty(
+        name="Strength", description="0 changes nothing, 1 is the pose", default=1.0, min=0.0, max=1.0
+    )
+    pose_on_top: BoolProperty(name="On Top", description="Put the pose on top of what the face shows, not in its place")
     search: StringProperty(
         name="Search", description="Show only the sliders with these words", options={"TEXTEDIT_UPDATE"}
     )
@@ -116,6 +132,20 @@ class PortraitIdentity(bpy.types.PropertyGroup):
     )
     animatable: BoolProperty(name="Animatable", description="The network's picture follows the rig's sliders")
     picture_camera: FloatVectorProperty(name="Camera of the picture", size=25)
+    follow: EnumProperty(
+        name="Follow",
+        items=[
+            ("CAMERA", "Camera", "The card shows what the scene's camera sees of the head"),
+            ("HEAD", "Head", "The card stays where it is, and shows what the portrait's own camera sees"),
+        ],
+        default="CAMERA",
+    )
+    owner: PointerProperty(
+        name="Root", description="The portrait that this belongs to, wherever it stands", type=bpy.types.Object
+    )
+    beside: BoolProperty(name="Beside the head", description="The card leaves the head visible")
+    live_image: PointerProperty(name="Live image", description="The picture of this moment", type=bpy.types.Image)
+    baked_image: PointerProperty(name="Baked frames", description="The frames on disk", type=bpy.types.Image)
 
 
 CLASSES = (PortraitSettings, PortraitIdentity)

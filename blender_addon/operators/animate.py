@@ -1,19 +1,52 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What moves the rig: keys on its sliders, and what its eyes follow."""
+"""What moves the rig: keys on its sliders, poses, what its eyes follow, and motion in layers of its own."""
 
 import bpy
-from bpy.props import BoolProperty
+import numpy as np
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
+from mathutils import Matrix
 
-from ..scene import curves, find, rig
+from .. import poses, random_motion
+from ..scene import curves, find, layers, rig
 from . import common
 
+RANDOM_MOTION = "Random motion"
 
-class PORTRAIT_OT_key_expression(bpy.types.Operator):
+
+class RigOperator:
+    """What moves the rig of the selected portrait, at once and as one undo step."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return common.has_rig(cls, context)
+
+
+def _armature(context: bpy.types.Context) -> bpy.types.Object:
+    armature = find.part(find.current(context), "RIG")
+    assert armature is not None  # see poll
+    return armature
+
+
+def _key_if_wanted(
+    context: bpy.types.Context, armature: bpy.types.Object, sliders: list[str], bones: list[str]
+) -> None:
+    """Key what an operator has moved, if auto-keying is on."""
+    if context.scene.tool_settings.use_keyframe_insert_auto:
+        frame = context.scene.frame_current
+        for name in sliders:
+            curves.key(armature, name, frame)
+        for name in bones:
+            curves.key_bone(armature.pose.bones[name], frame)
+    armature.update_tag()
+
+
+class PORTRAIT_OT_key_expression(RigOperator, bpy.types.Operator):
     """Set a key on the expression sliders at this frame"""
 
     bl_idname = "portrait.key_expression"
     bl_label = "Key Expression"
-    bl_options = {"REGISTER", "UNDO"}
 
     changed_only: BoolProperty(
         name="Changed only",
@@ -21,13 +54,8 @@ class PORTRAIT_OT_key_expression(bpy.types.Operator):
         default=False,
     )
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_rig(cls, context)
-
     def execute(self, context: bpy.types.Context) -> set[str]:
-        armature = find.part(find.current(context), "RIG")
-        frame = context.scene.frame_current
+        armature, frame = _armature(context), context.scene.frame_current
         names = rig.expressions(armature)
         if self.changed_only:
             names = curves.changed(armature, names, frame)
@@ -38,54 +66,134 @@ class PORTRAIT_OT_key_expression(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PORTRAIT_OT_reset_expression(bpy.types.Operator):
+class PORTRAIT_OT_reset_expression(RigOperator, bpy.types.Operator):
     """Set all expression sliders to 0; keys stay, and with auto-keying on the reset is keyed"""
 
     bl_idname = "portrait.reset_expression"
     bl_label = "Reset"
-    bl_options = {"REGISTER", "UNDO"}
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_rig(cls, context)
+    bones: BoolProperty(name="Bones too", description="Put all bones back as well", default=False)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        armature = find.part(find.current(context), "RIG")
-        for name in rig.expressions(armature):
+        armature, names = _armature(context), rig.expressions(_armature(context))
+        for name in names:
             armature[name] = 0.0
-            if context.scene.tool_settings.use_keyframe_insert_auto:
-                curves.key(armature, name, context.scene.frame_current)
-        armature.update_tag()
+        moved = [bone for bone in armature.pose.bones if self.bones and bone.matrix_basis != Matrix()]
+        for bone in moved:
+            bone.matrix_basis = Matrix()
+        _key_if_wanted(context, armature, names, [bone.name for bone in moved])
         return {"FINISHED"}
 
 
-class PORTRAIT_OT_look_at(bpy.types.Operator):
+class PORTRAIT_OT_apply_pose(RigOperator, bpy.types.Operator):
+    """Set the sliders to a pose of the library; with auto-keying on, what changes is keyed"""
+
+    bl_idname = "portrait.apply_pose"
+    bl_label = "Apply Pose"
+
+    pose: EnumProperty(name="Pose", items=poses.ITEMS, default="SMILE")
+    strength: FloatProperty(
+        name="Strength", description="0 changes nothing, 1 is the pose", default=1.0, min=0.0, max=2.0, soft_max=1.0
+    )
+    add: BoolProperty(name="On top", description="Put the pose on top of what the face shows, not in its place")
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        armature = _armature(context)
+        shown = {name: armature[name] for name in rig.expressions(armature)}
+        new = poses.LIBRARY[self.pose].applied(shown, self.strength, self.add)
+        for name, value in new.items():
+            armature[name] = value
+        _key_if_wanted(context, armature, list(new), [])
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_search_pose(RigOperator, bpy.types.Operator):
+    """Type a few letters of a pose's name to apply it"""
+
+    bl_idname = "portrait.search_pose"
+    bl_label = "Search Pose"
+    bl_property = "pose"
+
+    pose: EnumProperty(name="Pose", items=poses.ITEMS)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        context.window_manager.invoke_search_popup(self)
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        settings = context.scene.portrait
+        settings.pose = self.pose
+        return bpy.ops.portrait.apply_pose(pose=self.pose, strength=settings.pose_strength, add=settings.pose_on_top)
+
+
+class PORTRAIT_OT_mirror_expression(RigOperator, bpy.types.Operator):
+    """Let the left side of the face do what the right side does and the other way round, sliders and bones"""
+
+    bl_idname = "portrait.mirror_expression"
+    bl_label = "Mirror"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        armature = _armature(context)
+        _key_if_wanted(context, armature, *rig.mirror(armature))
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_random_motion(RigOperator, bpy.types.Operator):
+    """Blinks, glances, a head that is never quite still: a new layer over the scene's frames, beside your own keys"""
+
+    bl_idname = "portrait.random_motion"
+    bl_label = "Random Motion"
+
+    seed: IntProperty(name="Seed", description="The same seed always gives the same motion", default=0, min=0)
+    blinks: FloatProperty(name="Blinks", description="1: about 17 a minute", default=1.0, min=0.0, max=4.0)
+    gaze: FloatProperty(name="Gaze", description="How far the eyes wander", default=1.0, min=0.0, max=3.0)
+    head: FloatProperty(name="Head", description="How far the head turns", default=1.0, min=0.0, max=5.0)
+    micro: FloatProperty(name="Expressions", description="Strength of fleeting ones", default=1.0, min=0.0, max=4.0)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene, armature = context.scene, _armature(context)
+        first, last = scene.frame_start, scene.frame_end
+        if scene.use_preview_range:
+            first, last = scene.frame_preview_start, scene.frame_preview_end
+        frames = np.arange(first, last + 1)
+        amounts = random_motion.Amounts(self.blinks, self.gaze, self.head, self.micro)
+        tracks = random_motion.motion(self.seed, len(frames), scene.render.fps / scene.render.fps_base, amounts)
+        layers.mute(armature, RANDOM_MOTION)
+        if tracks:
+            layers.add(armature, f"{RANDOM_MOTION} {self.seed}", frames, tracks)
+        scene.frame_set(scene.frame_current)
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_look_at(RigOperator, bpy.types.Operator):
     """Let the eyes follow the bone "look_at", or let go of it, without a jump; with auto-keying on this is keyed"""
 
     bl_idname = "portrait.look_at"
     bl_label = "Look At"
-    bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         if not common.has_rig(cls, context):
             return False
-        if rig.LOOK_AT not in find.part(find.current(context), "RIG"):
+        if rig.LOOK_AT not in _armature(context):
             cls.poll_message_set("This rig has no eyes, or it was made before they could follow anything")
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        armature = find.part(find.current(context), "RIG")
+        armature = _armature(context)
         context.view_layer.update()
         rig.set_look_at(armature, follow=armature[rig.LOOK_AT] < 0.5)
-        if context.scene.tool_settings.use_keyframe_insert_auto:
-            frame = context.scene.frame_current
-            curves.key(armature, rig.LOOK_AT, frame)
-            for bone in (*rig.TARGETS, rig.LOOK_AT, *rig.TARGETS.values()):
-                curves.key_bone(armature.pose.bones[bone], frame)
-        armature.update_tag()
+        _key_if_wanted(context, armature, [rig.LOOK_AT], [*rig.TARGETS, rig.LOOK_AT, *rig.TARGETS.values()])
         return {"FINISHED"}
 
 
-CLASSES = (PORTRAIT_OT_key_expression, PORTRAIT_OT_reset_expression, PORTRAIT_OT_look_at)
+CLASSES = (
+    PORTRAIT_OT_key_expression,
+    PORTRAIT_OT_reset_expression,
+    PORTRAIT_OT_apply_pose,
+    PORTRAIT_OT_search_pose,
+    PORTRAIT_OT_mirror_expression,
+    PORTRAIT_OT_random_motion,
+    PORTRAIT_OT_look_at,
+)

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rig's sliders."""
+"""The rig's sliders, poses, gaze, and motion in layers."""
 
 import bpy
 
 from .. import expressions
-from ..operators.animate import PORTRAIT_OT_key_expression, PORTRAIT_OT_reset_expression
+from ..operators.animate import (
+    PORTRAIT_OT_apply_pose,
+    PORTRAIT_OT_key_expression,
+    PORTRAIT_OT_look_at,
+    PORTRAIT_OT_mirror_expression,
+    PORTRAIT_OT_random_motion,
+    PORTRAIT_OT_reset_expression,
+    PORTRAIT_OT_search_pose,
+)
 from ..scene import find
+from ..scene.rig import LOOK_AT
 from .common import PortraitPanel
 
 
 class PORTRAIT_PT_animate(PortraitPanel, bpy.types.Panel):
-    """The rig's sliders."""
+    """The rig's sliders, poses, gaze, and motion in layers."""
 
     bl_label = "Animate"
 
@@ -27,6 +36,14 @@ class PORTRAIT_PT_animate(PortraitPanel, bpy.types.Panel):
         row.operator(PORTRAIT_OT_key_expression.bl_idname, text="Key All", icon="KEY_HLT").changed_only = False
         row.operator(PORTRAIT_OT_key_expression.bl_idname, text="Key Changed").changed_only = True
         row.operator(PORTRAIT_OT_reset_expression.bl_idname, icon="LOOP_BACK")
+        _draw_pose(layout, settings)
+        row = layout.row(align=True)
+        row.operator(PORTRAIT_OT_mirror_expression.bl_idname, icon="MOD_MIRROR")
+        row.operator(PORTRAIT_OT_random_motion.bl_idname, icon="NLA")
+        if LOOK_AT in rig:
+            row = layout.row(align=True)
+            row.operator(PORTRAIT_OT_look_at.bl_idname, icon="TRACKER", depress=rig[LOOK_AT] > 0.5)
+            row.prop(rig, f'["{LOOK_AT}"]', text="Influence", slider=True)
         layout.prop(settings, "search", text="", icon="VIEWZOOM")
         found = expressions.matching(settings.search)
         if not found:
@@ -41,3 +58,16 @@ class PORTRAIT_PT_animate(PortraitPanel, bpy.types.Panel):
             for name in names:
                 if name in rig:
                     column.prop(rig, f'["{name}"]', text=expressions.label(name), slider=True)
+
+
+def _draw_pose(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    """Draw the library of poses: choose or search one, how much of it, and apply it."""
+    column = layout.column(align=True)
+    row = column.row(align=True)
+    row.operator(PORTRAIT_OT_search_pose.bl_idname, text="", icon="VIEWZOOM")
+    row.prop(settings, "pose", text="")
+    row.prop(settings, "pose_strength", text="", slider=True)
+    row = column.row(align=True)
+    row.prop(settings, "pose_on_top", toggle=True)
+    apply = row.operator(PORTRAIT_OT_apply_pose.bl_idname, icon="POSE_HLT")
+    apply.pose, apply.strength, apply.add = settings.pose, settings.pose_strength, settings.pose_on_top

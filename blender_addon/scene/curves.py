@@ -45,14 +45,8 @@ def key_bone(bone: bpy.types.PoseBone, frame: float) -> None:
 
 
 def changed(rig: bpy.types.Object, names: list[str], frame: float) -> list[str]:
-    """Return the sliders whose value is not what their curve (or, without one, 0) says at the frame."""
-    result = []
-    for name in names:
-        curve = _find_curve(rig, path_of(name))
-        expected = curve.evaluate(frame) if curve is not None else 0.0
-        if abs(rig[name] - expected) > 1e-5:
-            result.append(name)
-    return result
+    """Return the sliders whose value is not what their keys and layers (or, without any, 0) say at the frame."""
+    return [name for name in names if abs(rig[name] - _animated(rig, path_of(name), frame)) > 1e-5]
 
 
 def set_curve(rig: bpy.types.Object, path: str, frames: np.ndarray, values: np.ndarray, index: int = 0) -> None:
@@ -60,13 +54,22 @@ def set_curve(rig: bpy.types.Object, path: str, frames: np.ndarray, values: np.n
 
     Call `rig.update_tag()` afterwards.
     """
-    points = _ensure_curve(rig, path, index).keyframe_points
+    write(_channels(rig, ensure=True), path, frames, values, index)
+
+
+def write(bag: Any, path: str, frames: np.ndarray, values: np.ndarray, index: int = 0) -> None:
+    """Write linear keys into what holds an action's curves, in the place of those that were there."""
+    curve = bag.fcurves.find(path, index=index)
+    if curve is None:
+        curve = bag.fcurves.new(path, index=index)
+        curve.group = bag.groups.get(GROUP) or bag.groups.new(GROUP)
+    points = curve.keyframe_points
     points.clear()
     points.add(len(frames))
     points.foreach_set("co", np.stack([frames, values], axis=1).astype(np.float32).ravel())
     linear = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
     points.foreach_set("interpolation", np.full(len(frames), linear, np.int32))
-    _find_curve(rig, path, index).update()
+    curve.update()
 
 
 def apply_file(rig: bpy.types.Object, path: Path, scene: bpy.types.Scene, start: int) -> int:
@@ -94,17 +97,26 @@ def apply_file(rig: bpy.types.Object, path: Path, scene: bpy.types.Scene, start:
 
 
 def _turn_head(rig: bpy.types.Object, frames: np.ndarray, yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> None:
-    """Key the bones of neck and head, whose axes at rest are those of head space; a shorter curve keeps its end."""
+    """Key the bones of neck and head; a shorter curve keeps its end."""
     columns = [np.pad(angles, (0, len(frames) - len(angles)), mode="edge") for angles in (yaw, pitch, roll)]
-    keys = np.empty((len(frames), 4))
-    for row, (left, up, tilt) in enumerate(zip(*columns, strict=True)):
-        # A positive angle about +Y turns to the subject's left, about +X it looks down, about +Z it tilts to the right.
-        turn = Quaternion((0, 1, 0), left) @ Quaternion((1, 0, 0), -up) @ Quaternion((0, 0, 1), -tilt)
-        keys[row] = Quaternion().slerp(turn, 0.5)
+    keys = np.array(half_turns(*columns))
     for name in HEAD_BONES:
         rig.pose.bones[name].rotation_mode = "QUATERNION"
         for index, values in enumerate(keys.T):
             set_curve(rig, f'pose.bones["{name}"].rotation_quaternion', frames, values, index)
+
+
+def half_turns(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> list[Quaternion]:
+    """Return what each of HEAD_BONES does when the head turns by angles [n] as in HEAD.
+
+    The bones' axes at rest are those of head space.
+    """
+    keys = []
+    for left, up, tilt in zip(yaw, pitch, roll, strict=True):
+        # A positive angle about +Y turns to the subject's left, about +X it looks down, about +Z it tilts to the right.
+        turn = Quaternion((0, 1, 0), left) @ Quaternion((1, 0, 0), -up) @ Quaternion((0, 0, 1), -tilt)
+        keys.append(Quaternion().slerp(turn, 0.5))
+    return keys
 
 
 def read_file(path: Path) -> tuple[float, dict[str, np.ndarray]]:
@@ -145,37 +157,57 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def channels(action: bpy.types.Action, slot: Any, ensure: bool) -> Any:
+    """Return what holds an action's F-curves: since Blender 4.4 the channel bag of a slot, before the action itself."""
+    if not hasattr(action, "slots"):
+        return action
+    if slot is None:
+        return None
+    layer = action.layers[0] if action.layers else action.layers.new("Layer") if ensure else None
+    if layer is None:
+        return None
+    strip = layer.strips[0] if layer.strips else layer.strips.new(type="KEYFRAME") if ensure else None
+    return strip.channelbag(slot, ensure=ensure) if strip is not None else None
+
+
+def new_slot(ob: bpy.types.Object, action: bpy.types.Action) -> Any:
+    """Return a new slot of an action for the object; None before Blender 4.4, which has none."""
+    return action.slots.new(id_type=ob.id_type, name=ob.name) if hasattr(action, "slots") else None
+
+
 def _channels(ob: bpy.types.Object, ensure: bool) -> Any:
-    """Return what holds the F-curves of the object: a channel bag since Blender 4.4, the action itself before."""
+    """Return what holds the F-curves of the object's own action; None where there is none."""
     data = ob.animation_data
     if data is None or data.action is None:
         if not ensure:
             return None
         data = ob.animation_data_create()
         data.action = bpy.data.actions.new(f"{ob.name} action")
-    action = data.action
-    if not hasattr(action, "slots"):
-        return action
-    if data.action_slot is None:
-        if not ensure:
-            return None
-        data.action_slot = action.slots.new(id_type=ob.id_type, name=ob.name)
-    layer = action.layers[0] if action.layers else action.layers.new("Layer") if ensure else None
-    if layer is None:
-        return None
-    strip = layer.strips[0] if layer.strips else layer.strips.new(type="KEYFRAME") if ensure else None
-    return strip.channelbag(data.action_slot, ensure=ensure) if strip is not None else None
+    if ensure and hasattr(data.action, "slots") and data.action_slot is None:
+        data.action_slot = new_slot(ob, data.action)
+    return channels(data.action, getattr(data, "action_slot", None), ensure)
 
 
-def _find_curve(ob: bpy.types.Object, path: str, index: int = 0) -> bpy.types.FCurve | None:
-    bag = _channels(ob, ensure=False)
-    return bag.fcurves.find(path, index=index) if bag is not None else None
+def _animated(ob: bpy.types.Object, path: str, frame: float) -> float:
+    """Return the value that layers and the object's own action give a path together; 0 where nothing moves it."""
+    value, data = 0.0, ob.animation_data
+    for track in data.nla_tracks if data is not None else ():
+        for strip in track.strips if not track.mute else ():
+            if strip.mute or strip.type != "CLIP" or not strip.frame_start <= frame <= strip.frame_end:
+                continue
+            bag = channels(strip.action, getattr(strip, "action_slot", None), ensure=False)
+            time = strip.action_frame_start + (frame - strip.frame_start) / strip.scale
+            value = _blended(value, bag, path, time, strip.blend_type, strip.influence)
+    if data is not None:
+        bag = _channels(ob, ensure=False)
+        value = _blended(value, bag, path, frame, data.action_blend_type, data.action_influence)
+    return value
 
 
-def _ensure_curve(ob: bpy.types.Object, path: str, index: int) -> bpy.types.FCurve:
-    bag = _channels(ob, ensure=True)
-    curve = bag.fcurves.find(path, index=index)
+def _blended(below: float, bag: Any, path: str, frame: float, blend: str, influence: float) -> float:
+    """Return a value with a curve laid over it: in its place, else added."""
+    curve = bag.fcurves.find(path) if bag is not None else None
     if curve is None:
-        curve = bag.fcurves.new(path, index=index)
-        curve.group = bag.groups.get(GROUP) or bag.groups.new(GROUP)
-    return curve
+        return below
+    above = curve.evaluate(frame)
+    return below + influence * (above - below if blend == "REPLACE" else above)

@@ -26,6 +26,9 @@ TARGETS = {"left_eye": "left_look_at", "right_eye": "right_look_at"}
 GAZE_M = 0.5
 """Metres before the eyes at which a new target stands."""
 
+_MIRROR = Matrix.Diagonal((-1.0, 1.0, 1.0, 1.0))
+"""Left is right; bones have the axes of head space, so it is the same for all of them."""
+
 
 def make_armature(
     name: str, collection: bpy.types.Collection, names: list[str], joints: np.ndarray, parents: np.ndarray
@@ -91,6 +94,27 @@ def set_look_at(ob: bpy.types.Object, follow: bool) -> None:
             bones[eye].matrix_basis = Matrix.LocRotScale(location, rotation, scale)
     ob[LOOK_AT] = float(follow)
     ob.update_tag()
+
+
+def mirror(ob: bpy.types.Object) -> tuple[list[str], list[str]]:
+    """Let the left side do what the right side does and the other way round; returns the sliders and bones that moved.
+
+    Works on what is set by hand or key, as all posing does; constraints follow.
+    """
+    sliders = {name: ob[name] for name in expressions(ob)}
+    bones = {bone.name: bone.matrix_basis.copy() for bone in ob.pose.bones}
+    mirrored = {name: sliders.get(bpy.utils.flip_name(name), value) for name, value in sliders.items()}
+    moved = [name for name, value in mirrored.items() if value != sliders[name]]
+    for name in moved:
+        ob[name] = mirrored[name]
+    moved_bones = []
+    for bone in ob.pose.bones:
+        other = _MIRROR @ bones.get(bpy.utils.flip_name(bone.name), bones[bone.name]) @ _MIRROR
+        if not np.allclose(other, bones[bone.name], atol=1e-6):
+            bone.matrix_basis = other
+            moved_bones.append(bone.name)
+    ob.update_tag()
+    return moved, moved_bones
 
 
 def turn(bone: bpy.types.PoseBone) -> Quaternion:
