@@ -23,7 +23,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 PACKAGE = "neural_portrait"
-ASSETS = ("assets/face/*", "assets/models/default-eg3d*", "assets/LICENCES.md")
+ASSETS = ("assets/face/*", "assets/models/default-eg3d*", "assets/LICENCES.md", *("pyproject.toml", "constraints.txt"))
 LICENCES = ("LICENSES/Apache-2.0.txt", "LICENSES/CC0-1.0.txt", "LICENSES/GPL-3.0-or-later.txt")
 MAX_MEGABYTES = 40
 SHARED_MODULES = {"protocol", "messages", "errors", "files", "__version__"}

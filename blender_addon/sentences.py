@@ -15,6 +15,16 @@ def engine_missing() -> PortraitError:
     )
 
 
+def offline(commands: str) -> PortraitError:
+    """Blender's preferences forbid downloads; `commands` do the same by hand."""
+    return PortraitError(
+        "Blender's online access is off; nothing was downloaded.",
+        "Switch on Preferences > System > Network > Allow Online Access, choose a folder of wheels, or run by hand: "
+        + commands.replace("\n", " && "),
+        kind="offline",
+    )
+
+
 def model_missing(model: str, model_hash: str) -> ModelError:
     """A portrait of the scene was made with weights that are not here."""
     return ModelError(
@@ -49,6 +59,18 @@ def no_camera() -> UsageError:
     """The scene has no camera to draw from."""
     return UsageError("The scene has no camera.", "Make a camera the scene's camera (Ctrl+Numpad 0).")
 
+
+def frames_missing(count: int, summary: str) -> UsageError:
+    """A render would show frames that the network has not drawn."""
+    return UsageError(f"{count} frames of the portrait are not there: {summary}.", "Bake the range, then render.")
+
+
+def moved_frames(folder: str) -> str:
+    """The file was saved under another name while frames were baked."""
+    return f'The file was saved elsewhere while frames were baked: they were copied to "{folder}".'
+
+
+UNSAVED = "Save the file to keep baked frames"
 
 NUMPY_MISSING = "This Blender lacks numpy: install python3-numpy."
 

@@ -185,9 +185,14 @@ def command(settings: WorkerSettings) -> list[str]:
     return [settings.python, "-I", "-u", str(RUN_WORKER), "--device", settings.device]
 
 
-def clean_environment(settings: WorkerSettings) -> dict[str, str]:
+def host_free_environment() -> dict[str, str]:
     """Return Blender's environment without what would lead another Python astray."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_HOST_VARIABLES)}
+    return {name: value for name, value in os.environ.items() if not name.startswith(_HOST_VARIABLES)}
+
+
+def clean_environment(settings: WorkerSettings) -> dict[str, str]:
+    """Return the environment of the worker."""
+    environment = host_free_environment()
     if settings.models_folder:
         environment["NEURAL_PORTRAIT_MODELS"] = settings.models_folder
     if sys.platform == "win32":

@@ -6,10 +6,10 @@ Everything is in head space: metres, +X the subject's left, +Y up, +Z out of the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import mcubes
 import numpy as np
 import torch
 import trimesh
@@ -67,17 +67,31 @@ def extract(
     """
     if not DETAIL_RANGE[0] <= detail <= DETAIL_RANGE[1]:
         raise UsageError(f"Mesh detail {detail} is not between {DETAIL_RANGE[0]} and {DETAIL_RANGE[1]}.")
+    marching_cubes = _marching_cubes()
     grid = sample_density(field, detail, device, report)
     report("Finding the surface", 0, 1)
     depth = grid.optical_depth()
     if depth.max() <= HALF_DEPTH:
         raise PortraitError("The portrait has no surface: it is transparent everywhere.", "Try another seed or model.")
     # Deep inside the numbers grow without bound; only those around the surface are to be interpolated.
-    vertices, faces = mcubes.marching_cubes(np.minimum(depth, 4 * HALF_DEPTH), HALF_DEPTH)
+    vertices, faces = marching_cubes(np.minimum(depth, 4 * HALF_DEPTH), HALF_DEPTH)
     vertices = (grid.corner + grid.cell * vertices).astype(np.float32)
     vertices, faces = largest_component(vertices, faces.astype(np.int32))
     colours = evaluate(field.colour, vertices, device, "Colouring the surface", report)
     return ColouredMesh(vertices, faces, np.clip(colours, 0.0, 1.0))
+
+
+def _marching_cubes() -> Callable[[NDArray[np.float32], float], tuple[NDArray[np.float64], NDArray[np.integer]]]:
+    """Return PyMCubes' function. It is the one package here without wheels for the newest Pythons."""
+    try:
+        from mcubes import marching_cubes
+    except ImportError as error:
+        raise PortraitError(
+            "This Python has no PyMCubes, which makes surfaces.",
+            "Install it there, or use Python 3.11 or 3.12, for which there are wheels.",
+            kind="engine",
+        ) from error
+    return marching_cubes
 
 
 def largest_component(

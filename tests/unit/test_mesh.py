@@ -4,6 +4,7 @@
 import json
 import math
 import struct
+import sys
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -145,6 +146,13 @@ def test_the_grid_covers_a_box_that_is_no_cube():
 def test_nothing_there_is_a_sentence():
     with pytest.raises(PortraitError, match="no surface"):
         mesh.extract(Balls((((2.0, 0.0, 0.0), 0.1),)), 32)
+
+
+def test_a_python_without_pymcubes_is_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mcubes", None)  # `import mcubes` raises ImportError from here on
+    with pytest.raises(PortraitError, match="This Python has no PyMCubes") as caught:
+        mesh.extract(Balls(), 32)
+    assert caught.value.kind == "engine"
 
 
 @pytest.mark.parametrize("detail", [0, 15, 513, -4])
