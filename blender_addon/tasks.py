@@ -98,10 +98,12 @@ def _created(choice: requests.CreateChoice, reply: Reply) -> Task:
     return Created(choice, portrait, picture, surface)
 
 
-def picture(kept: KeptPortrait, shot: requests.Shot, size: int, quality: str = "full") -> Task:
-    """Draw a portrait of the scene at one instant; returns a Picture."""
+def picture(
+    kept: KeptPortrait, shot: requests.Shot, size: int, quality: str = "full", label: str = "Drawing the picture"
+) -> Task:
+    """Draw a portrait of the scene at one instant; returns a Picture. `label` is what the progress bar says."""
     yield from _open(kept)
-    return (yield from _picture(kept.identifier, shot, size, quality))
+    return (yield from _picture(kept.identifier, shot, size, quality, label))
 
 
 def surface(kept: KeptPortrait, detail: int, controls: dict[str, Any]) -> Task:
@@ -129,8 +131,10 @@ def _open(kept: KeptPortrait) -> Task:
         yield Step("Loading the portrait", requests.open_portrait(kept.identifier, kept.data))
 
 
-def _picture(identifier: str, shot: requests.Shot, size: int, quality: str = "full") -> Task:
-    reply = yield Step("Drawing the picture", requests.render(identifier, shot, size, quality))
+def _picture(
+    identifier: str, shot: requests.Shot, size: int, quality: str = "full", label: str = "Drawing the picture"
+) -> Task:
+    reply = yield Step(label, requests.render(identifier, shot, size, quality))
     if "image" not in reply.arrays:
         raise errors.ProtocolError("The engine drew a picture but did not send it.")
     return Picture(reply.arrays["image"], shot.camera)

@@ -3,9 +3,9 @@
 
 import bpy
 
-from . import animate, create, engine, picture
+from . import animate, bake, create, engine, picture
 
-CLASSES = (*create.CLASSES, *picture.CLASSES, *animate.CLASSES, *engine.CLASSES)
+CLASSES = (*create.CLASSES, *picture.CLASSES, *bake.CLASSES, *animate.CLASSES, *engine.CLASSES)
 
 
 def register() -> None:

@@ -35,6 +35,14 @@ def has_rig(operator: type[bpy.types.Operator], context: bpy.types.Context) -> b
     return True
 
 
+def has_plane(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    """Poll: a portrait with a card for the network's picture is selected."""
+    if find.part(find.current(context), "PLANE") is None:
+        operator.poll_message_set("No portrait with a picture is selected")
+        return False
+    return True
+
+
 def finished(operator: bpy.types.Operator) -> set[str]:
     """End an operator that started a task: what already failed is reported, and the panel keeps it."""
     status = session.engine().status

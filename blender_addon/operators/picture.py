@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Picture and surface of a portrait that is in the scene: draw again, extract again, show."""
 
-import dataclasses
-
 import bpy
 from bpy.props import EnumProperty
 
-from .. import live, sentences, session, tasks
+from .. import live, pictures, sentences, session, tasks
 from ..neural_core import errors
-from ..scene import camera, find, lights, portrait, pose
+from ..picture_key import picture_key
+from ..scene import baked, find, framing, lights, portrait, pose
 from . import common
 
 
@@ -16,15 +15,17 @@ def _target(uuid: str) -> bpy.types.Object:
     """Return the root of the portrait that a result belongs to; the user may have deleted it meanwhile."""
     root = find.by_uuid(bpy.context.scene, uuid)
     if root is None:
-        raise errors.UsageError("The portrait was deleted while the engine worked.", "The result was dropped.")
+        raise errors.UsageError(
+            "The portrait was deleted while the engine worked.", "The result is kept in memory only."
+        )
     return root
 
 
 class PORTRAIT_OT_update_picture(bpy.types.Operator):
-    """Let the network draw the portrait as it is now from the scene's camera, and show it on the portrait's card"""
+    """Let the network draw the portrait as it is now, and show the picture on the portrait's card"""
 
     bl_idname = "portrait.update_picture"
-    bl_label = "Draw from Scene Camera"
+    bl_label = "Draw Picture"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -32,25 +33,46 @@ class PORTRAIT_OT_update_picture(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         root, scene = find.current(context), context.scene
+        context.view_layer.update()
         try:
-            if scene.camera is None:
-                raise sentences.no_camera()
-            context.view_layer.update()
-            shot = pose.shot(root, scene.camera, scene)
-            label = camera.read(scene.camera, root.matrix_world, scene)
-            kept = session.kept(root)
+            wanted, kept = framing.of(root, scene), session.kept(root)
+            key, frame = picture_key(root, wanted.shot, scene.portrait.size), scene.frame_current
         except errors.PortraitError as error:
             return common.refused(self, error)
-        camera_name = scene.camera.name
 
         def apply(picture: tasks.Picture) -> None:
-            target, camera_object = _target(kept.identifier), bpy.data.objects.get(camera_name)
-            if camera_object is None:
-                raise errors.UsageError("The camera was deleted while the engine worked.", "The result was dropped.")
-            portrait.replace_picture(target, camera_object, dataclasses.replace(picture, camera=label))
+            pictures.drawn.put(key, picture.pixels)
+            target = _target(kept.identifier)
+            baked.show_live(target)
+            portrait.replace_picture(target, portrait.Shown(picture.pixels, wanted, key, frame))
 
-        session.start("Draw Picture", tasks.picture(kept, shot, scene.portrait.size), apply)
+        session.start("Draw Picture", tasks.picture(kept, wanted.shot, scene.portrait.size), apply)
         return common.finished(self)
+
+
+class PORTRAIT_OT_follow(bpy.types.Operator):
+    """Let the card show what the scene's camera sees of the head, or always what the portrait's own camera sees"""
+
+    bl_idname = "portrait.follow"
+    bl_label = "Follow"
+
+    what: EnumProperty(
+        items=[
+            ("CAMERA", "Camera", "As the scene's camera sees the head: crop, place and size of the card follow it"),
+            ("HEAD", "Head", "As the portrait's own camera sees the head: the card stays where it is"),
+        ],
+        default="CAMERA",
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return common.has_plane(cls, context) and common.engine_is_free(cls)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        find.part(find.current(context), "PLANE").portrait.follow = self.what
+        if live.is_on(find.current(context)):
+            return {"FINISHED"}
+        return bpy.ops.portrait.update_picture()
 
 
 class PORTRAIT_OT_live_picture(bpy.types.Operator):
@@ -121,7 +143,9 @@ class PORTRAIT_OT_show(bpy.types.Operator):
         return common.has_portrait(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        portrait.show(find.current(context), self.what)
+        root = find.current(context)
+        baked.show_live(root)
+        portrait.show(root, self.what)
         return {"FINISHED"}
 
 
@@ -175,6 +199,7 @@ class PORTRAIT_OT_show_colours(bpy.types.Operator):
 
 CLASSES = (
     PORTRAIT_OT_update_picture,
+    PORTRAIT_OT_follow,
     PORTRAIT_OT_live_picture,
     PORTRAIT_OT_update_mesh,
     PORTRAIT_OT_show,

@@ -13,6 +13,13 @@ from mathutils import Matrix
 from ..neural_core import errors
 
 SENSOR_MM = 36.0
+HEAD_SIDE_M = 0.275
+"""Side of the cube about head space's origin that holds a head with its hair."""
+CROP_MARGIN = 1.15
+"""How much larger a crop is than what it must show: hair stands out. 0.275 m then become the 0.316 m that the creation
+camera of all our systems sees at the head's centre (1.35 m away, focal length 4.2647)."""
+NEAR_M = 0.02
+"""A cube that comes nearer to the camera than so many metres is not before it."""
 _CV_TO_BLENDER = np.diag([1.0, -1.0, -1.0, 1.0])  # x right, y down, z forward -> x right, y up, z backward
 
 
@@ -25,6 +32,11 @@ def split_label(label: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
 def join_label(cam2world: np.ndarray, intrinsics: np.ndarray) -> tuple[float, ...]:
     """Return the label of a camera."""
     return tuple(float(number) for number in (*cam2world.ravel(), *intrinsics.ravel()))
+
+
+def with_intrinsics(label: tuple[float, ...], other: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the label of a camera that stands as `label` says, with the intrinsics of `other`."""
+    return (*label[:16], *other[16:])
 
 
 def local_matrix(label: tuple[float, ...]) -> Matrix:
@@ -50,6 +62,41 @@ def write(camera: bpy.types.Object, label: tuple[float, ...]) -> None:
     camera.matrix_local = local_matrix(label)
 
 
+def read_own(camera: bpy.types.Object, space: Matrix) -> tuple[float, ...]:
+    """Return the label, in the space with the matrix `space`, of a camera as `write` sets it: the square of its sensor.
+
+    Unlike what `read` returns, it does not depend on the shape of the scene's frame.
+    """
+    data = camera.data
+    focal = data.lens / data.sensor_height
+    centre_x, centre_y = 0.5 - data.shift_x, 0.5 + data.shift_y
+    return join_label(_seen_from(camera, space), _intrinsics(focal, centre_x, centre_y))
+
+
+def crop(label: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the label of the part of a picture that shows the head: a square about the projection of its cube.
+
+    The label is in head space. The crop may reach beyond the picture that it is taken from.
+
+    Raises:
+        UsageError: if the head is behind the camera, or the camera inside the head.
+    """
+    cam2world, intrinsics = split_label(label)
+    half = HEAD_SIDE_M / 2
+    corners = np.array([[x, y, z] for x in (-half, half) for y in (-half, half) for z in (-half, half)])
+    in_camera = (corners - cam2world[:3, 3]) @ cam2world[:3, :3]
+    if in_camera[:, 2].min() < NEAR_M:
+        raise errors.UsageError(
+            "The camera does not see the head: it is behind the camera, or too near.", "Move the camera away."
+        )
+    seen = in_camera @ intrinsics.T
+    seen = seen[:, :2] / seen[:, 2:]
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    side = (high - low).max() * CROP_MARGIN
+    centre_x, centre_y = (intrinsics[:2, 2] - (low + high) / 2) / side + 0.5
+    return join_label(cam2world, _intrinsics(intrinsics[0, 0] / side, centre_x, centre_y))
+
+
 def read(camera: bpy.types.Object, space: Matrix, scene: bpy.types.Scene) -> tuple[float, ...]:
     """Return the label, in the space with the matrix `space`, of the square in the middle of the camera's frame.
 
@@ -71,8 +118,14 @@ def read(camera: bpy.types.Object, space: Matrix, scene: bpy.types.Scene) -> tup
     focal = data.lens / sensor * fitted / side
     centre_x = 0.5 - data.shift_x * fitted / side
     centre_y = 0.5 + data.shift_y * fitted / side
-    intrinsics = np.array([[focal, 0.0, centre_x], [0.0, focal, centre_y], [0.0, 0.0, 1.0]])
-    # A scaled camera object still looks without scale.
+    return join_label(_seen_from(camera, space), _intrinsics(focal, centre_x, centre_y))
+
+
+def _seen_from(camera: bpy.types.Object, space: Matrix) -> np.ndarray:
+    """Return cam2world [4, 4] of a camera in a space; a scaled camera object still looks without scale."""
     location, rotation, _ = (space.inverted() @ camera.matrix_world).decompose()
-    in_space = Matrix.LocRotScale(location, rotation, None)
-    return join_label(np.array(in_space) @ _CV_TO_BLENDER, intrinsics)
+    return np.array(Matrix.LocRotScale(location, rotation, None)) @ _CV_TO_BLENDER
+
+
+def _intrinsics(focal: float, centre_x: float, centre_y: float) -> np.ndarray:
+    return np.array([[focal, 0.0, centre_x], [0.0, focal, centre_y], [0.0, 0.0, 1.0]])

@@ -9,7 +9,7 @@ import bpy
 def root_of(ob: bpy.types.Object | None) -> bpy.types.Object | None:
     """Return the root empty of the portrait that `ob` is part of, if any."""
     while ob is not None and ob.portrait.role != "ROOT":
-        ob = ob.parent
+        ob = ob.portrait.owner or ob.parent
     return ob
 
 
@@ -17,7 +17,10 @@ def part(root: bpy.types.Object | None, role: str) -> bpy.types.Object | None:
     """Return the portrait's object of a role: RIG, DRIVER, SURFACE, PLANE, CAMERA or ROOT."""
     if root is None:
         return None
-    return next((ob for ob in (root, *root.children_recursive) if ob.portrait.role == role), None)
+    own = (root, *root.children_recursive)
+    # A card that stands before a camera is that camera's child, and only owned by the root.
+    lent = [ob for collection in root.users_collection for ob in collection.objects if ob.portrait.owner == root]
+    return next((ob for ob in (*own, *lent) if ob.portrait.role == role), None)
 
 
 def identity_of(root: bpy.types.Object | None) -> bpy.types.PropertyGroup | None:
@@ -39,6 +42,12 @@ def roots(scene: bpy.types.Scene) -> list[bpy.types.Object]:
 def by_uuid(scene: bpy.types.Scene, uuid: str) -> bpy.types.Object | None:
     """Return the root of the portrait with this identifier, None when it is gone."""
     return next((root for root in roots(scene) if identity_of(root).uuid == uuid), None)
+
+
+def shows_card(root: bpy.types.Object) -> bool:
+    """Return whether a render shows the card of a portrait."""
+    plane = part(root, "PLANE")
+    return plane is not None and not plane.hide_render
 
 
 def current(context: bpy.types.Context) -> bpy.types.Object | None:

@@ -44,35 +44,53 @@ def set_pixels(image: bpy.types.Image, pixels: np.ndarray, pack: bool = True) ->
         image.pack()
 
 
+def node_of(plane: bpy.types.Object) -> bpy.types.ShaderNodeTexImage:
+    """Return the node of a card's material that holds its image."""
+    return plane.data.materials[0].node_tree.nodes["Picture"]
+
+
 def image_of(plane: bpy.types.Object) -> bpy.types.Image:
     """Return the image that a card shows."""
-    return plane.data.materials[0].node_tree.nodes["Picture"].image
+    return node_of(plane).image
 
 
-def place_before_camera(plane: bpy.types.Object, camera: bpy.types.Object, label: tuple[float, ...]) -> None:
-    """Make the card a child of the camera, at the depth of the head's centre, covering the picture's square exactly."""
-    plane.parent = camera
-    plane.matrix_parent_inverse = Matrix.Identity(4)
-    plane.matrix_local = _in_camera(label)
+def show_image(plane: bpy.types.Object, image: bpy.types.Image) -> None:
+    """Let a card show another image."""
+    if node_of(plane).image != image:
+        node_of(plane).image = image
 
 
-def place_beside_head(plane: bpy.types.Object, root: bpy.types.Object, label: tuple[float, ...]) -> None:
-    """Make the card a child of the root, at the same scale as the head, to the right of it as its camera sees it."""
-    in_camera = _in_camera(label)
-    side = in_camera.to_scale().x
-    plane.parent = root
-    plane.matrix_parent_inverse = Matrix.Identity(4)
-    plane.matrix_local = cameras.local_matrix(label) @ Matrix.Translation((BESIDE_GAP * side, 0.0, 0.0)) @ in_camera
+def place(plane: bpy.types.Object, parent: bpy.types.Object, matrix: Matrix) -> None:
+    """Make the card a child of `parent`, at `matrix` in its space."""
+    if plane.parent != parent:
+        plane.parent = parent
+        plane.matrix_parent_inverse = Matrix.Identity(4)
+    plane.matrix_local = matrix
 
 
-def _in_camera(label: tuple[float, ...]) -> Matrix:
-    """Return the card's matrix in its camera's space: the pinhole equations at the depth of head space's origin."""
+def before_camera(label: tuple[float, ...], scale: float = 1.0) -> Matrix:
+    """Return the card's matrix in its camera's space: at the depth of the head's centre, covering the picture's square.
+
+    The pinhole equations at the depth of the origin of the label's space, of which a unit is `scale` metres.
+    """
     cam2world, intrinsics = cameras.split_label(label)
-    depth = float(-cam2world[:3, 3] @ cam2world[:3, 2])
+    depth = float(-cam2world[:3, 3] @ cam2world[:3, 2]) * scale
     width, height = depth / intrinsics[0, 0], depth / intrinsics[1, 1]
     x = (0.5 - intrinsics[0, 2]) * width
     y = (intrinsics[1, 2] - 0.5) * height
     return Matrix.Translation((x, y, -depth)) @ Matrix.Diagonal((width, height, 1.0, 1.0))
+
+
+def at_head(label: tuple[float, ...]) -> Matrix:
+    """Return the card's matrix in the label's space: over the head, facing the label's camera."""
+    return cameras.local_matrix(label) @ before_camera(label)
+
+
+def beside_head(label: tuple[float, ...]) -> Matrix:
+    """Return the card's matrix in the label's space: as large as the head, to its right for the label's camera."""
+    in_camera = before_camera(label)
+    aside = Matrix.Translation((BESIDE_GAP * in_camera.to_scale().x, 0.0, 0.0))
+    return cameras.local_matrix(label) @ aside @ in_camera
 
 
 def _material(name: str, image: bpy.types.Image) -> bpy.types.Material:

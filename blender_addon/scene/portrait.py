@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import base64
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
 from ..neural_core import __version__, errors
-from ..tasks import Created, Picture, Portrait, Surface
+from ..tasks import Created, Portrait, Surface
 from . import camera, find, image_plane, lights, materials, mesh, rig
+from .framing import Framing
 
 MOUTH_STRETCH = 2.0
 """Edges that jawOpen draws to more than so many times their length lie over the mouth; over twice as many, fully."""
@@ -40,7 +43,9 @@ def build(scene: bpy.types.Scene, created: Created, style: str = "") -> bpy.type
     if created.surface is not None:
         build_surface(collection, name, root, created.surface)
     if created.picture is not None:
-        _build_plane(collection, name, own_camera, created.picture)
+        plane = _build_plane(collection, name, root, created.picture.pixels)
+        plane.portrait.picture_camera = label = created.picture.camera
+        image_plane.place(plane, own_camera, image_plane.before_camera(label))
     show(root, "BOTH" if created.surface is not None else "PICTURE")
     lights.ensure(scene, root)
     _select(root)
@@ -94,37 +99,63 @@ def replace_surface(root: bpy.types.Object, surface: Surface) -> bpy.types.Objec
     return ob
 
 
-def replace_picture(
-    root: bpy.types.Object, camera_object: bpy.types.Object, picture: Picture, pack: bool = True
-) -> bpy.types.Object:
-    """Show a new picture on the portrait's card, before the camera that it was drawn for.
+@dataclass(frozen=True)
+class Shown:
+    """A picture for a card: pixels [h, w, 4] uint8, what they show and where that belongs, their key and frame."""
 
-    The picture's camera is in the space of the root. A picture that the next one will replace need not be packed.
+    pixels: np.ndarray
+    framing: Framing
+    key: str
+    frame: int
+
+
+def replace_picture(root: bpy.types.Object, picture: Shown, pack: bool = True) -> bpy.types.Object:
+    """Show a new picture on the portrait's card, and put the card where the picture belongs.
+
+    A picture that the next one will replace need not be packed.
+
+    Raises:
+        UsageError: if what carries the card was deleted meanwhile.
     """
+    framing = picture.framing
+    parent = bpy.data.objects.get(framing.parent)
+    if parent is None:
+        raise errors.UsageError("The camera was deleted while the engine worked.", "The result was dropped.")
     plane = find.part(root, "PLANE")
     if plane is None:
         collection = root.users_collection[0]
-        plane = _build_plane(collection, collection.name, camera_object, picture)
+        plane = _build_plane(collection, collection.name, root, picture.pixels)
     else:
-        image_plane.set_pixels(image_plane.image_of(plane), picture.pixels, pack)
-        plane.portrait.picture_camera = picture.camera
-    if plane.parent is not None and plane.parent.type == "CAMERA":
-        image_plane.place_before_camera(plane, camera_object, picture.camera)
-    else:
-        image_plane.place_beside_head(plane, root, picture.camera)
+        image_plane.set_pixels(live_image(plane), picture.pixels, pack)
+        image_plane.show_image(plane, live_image(plane))
+    image = live_image(plane)
+    image["portrait_key"], image["portrait_frame"] = picture.key, picture.frame
+    plane.portrait.picture_camera = framing.label
+    image_plane.place(plane, parent, Matrix(framing.place))
     return plane
+
+
+def live_image(plane: bpy.types.Object) -> bpy.types.Image:
+    """Return the image of the moment that a card has: on it, unless baked frames are."""
+    if plane.portrait.live_image is None:  # the card of an older version, or its image was removed
+        shown = image_plane.image_of(plane)
+        if shown is None or shown.source == "SEQUENCE":
+            shown = image_plane.make_image(plane.name, np.zeros((1, 1, 4), np.uint8))
+        plane.portrait.live_image = shown
+    return plane.portrait.live_image
 
 
 def show(root: bpy.types.Object, what: str) -> None:
     """Show MESH (no card), PICTURE (the card before its camera, no head) or BOTH (the card beside the head)."""
     plane, surface, driver = (find.part(root, role) for role in ("PLANE", "SURFACE", "DRIVER"))
     if plane is not None:
+        plane.portrait.beside = what != "PICTURE"
         label = tuple(plane.portrait.picture_camera)
         camera_object = _camera_of(root, plane)
         if what == "PICTURE" and camera_object is not None:
-            image_plane.place_before_camera(plane, camera_object, label)
+            image_plane.place(plane, camera_object, image_plane.before_camera(label))
         else:
-            image_plane.place_beside_head(plane, root, label)
+            image_plane.place(plane, root, image_plane.beside_head(label))
         _set_visible(plane, what != "MESH")
     head = surface or driver
     for ob in (surface, driver):
@@ -195,13 +226,12 @@ def _build_camera(
 
 
 def _build_plane(
-    collection: bpy.types.Collection, name: str, own_camera: bpy.types.Object, picture: Picture
+    collection: bpy.types.Collection, name: str, root: bpy.types.Object, pixels: np.ndarray
 ) -> bpy.types.Object:
-    image = image_plane.make_image(f"{name} picture", picture.pixels)
+    image = image_plane.make_image(f"{name} picture", pixels)
     plane = image_plane.make(f"{name} picture", collection, image)
-    plane.portrait.role = "PLANE"
-    plane.portrait.picture_camera = picture.camera
-    image_plane.place_before_camera(plane, own_camera, picture.camera)
+    plane.portrait.role, plane.portrait.owner = "PLANE", root
+    plane.portrait.live_image = image
     return plane
 
 

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 import stub_worker as stub
 from mathutils import Matrix, Quaternion
-from neural_portrait import live, session, tasks
+from neural_portrait import live, pictures, session, tasks
 from neural_portrait.neural_core import protocol
 from neural_portrait.scene import camera, find, image_plane, pose
+
+
+@pytest.fixture(autouse=True)
+def nothing_drawn():
+    """No picture is in memory yet."""
+    pictures.drawn.clear()
 
 
 def shown(root):
@@ -104,55 +110,158 @@ def test_a_surface_of_an_expression_is_bound_where_the_rig_would_be_at_rest(movi
 
 
 def requests_of(monkeypatch):
-    """Return the list of the pictures that are asked of the engine from now on."""
+    """Return the list of the pictures that are asked of the engine from now on: sizes, and how open the jaw is."""
     asked, send = [], session.engine()._send
 
     def remember(request):
         if isinstance(request, protocol.Render):
-            asked.append((request.quality, request.controls.get("actions", {}).get("jawOpen", 0.0)))
+            asked.append((request.size, request.controls.get("actions", {}).get("jawOpen", 0.0)))
         return send(request)
 
     monkeypatch.setattr(session.engine(), "_send", remember)
     return asked
 
 
-def test_the_live_picture_is_a_draft_then_full_then_left_alone(moving, monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves on: a list with the time in seconds."""
+    now = [0.0]
+    monkeypatch.setattr(live, "clock", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def large(moving, scene):
+    """A moving portrait whose full picture is larger than the draft's 128 pixels."""
+    scene.portrait.size = 160
+    return moving
+
+
+def test_the_live_picture_is_a_draft_then_full_then_left_alone(large, monkeypatch, clock):
     asked = requests_of(monkeypatch)
-    assert not live.is_on(moving)
+    assert not live.is_on(large)
     assert bpy.ops.portrait.live_picture() == {"FINISHED"}
-    assert live.is_on(moving)
-    for _ in range(4):  # ticks
+    assert live.is_on(large)
+    for _ in range(3):  # ticks
         live.update()
-    assert asked == [("draft", 0.0), ("full", 0.0)]
-    set_jaw(moving, 0.5)
+    assert asked == [(128, 0.0)]
+    clock[0] += 0.24
     live.update()
-    np.testing.assert_array_equal(shown(moving), stub.picture(32, 0.5))
-    set_jaw(moving, 1.0)
+    assert asked == [(128, 0.0)]
+    clock[0] += 0.02
+    for _ in range(3):
+        live.update()
+    assert asked == [(128, 0.0), (160, 0.0)]
+    set_jaw(large, 0.5)
     live.update()
+    np.testing.assert_array_equal(shown(large), stub.picture(128, 0.5))
+    set_jaw(large, 1.0)
+    clock[0] += 1.0
     live.update()
-    assert asked[2:] == [("draft", 0.5), ("draft", 1.0), ("full", 1.0)]
-    np.testing.assert_array_equal(shown(moving), stub.picture(32, 1.0))
+    clock[0] += 0.3
+    live.update()
+    assert asked[2:] == [(128, 0.5), (128, 1.0), (160, 1.0)]
+    np.testing.assert_array_equal(shown(large), stub.picture(160, 1.0))
     bpy.ops.portrait.live_picture()
-    assert not live.is_on(moving)
+    assert not live.is_on(large)
 
 
-def test_the_live_picture_follows_frame_and_camera(moving, scene, monkeypatch):
-    rig = find.part(moving, "RIG")
+def test_the_live_picture_follows_frame_and_camera(large, scene, monkeypatch, clock):
+    rig = find.part(large, "RIG")
     for frame, value in ((1, 0.0), (5, 1.0)):
         rig["jawOpen"] = value
         rig.keyframe_insert('["jawOpen"]', frame=frame)
     scene.frame_set(1)
-    live.switch_on(moving)
+    live.switch_on(large)
     asked = requests_of(monkeypatch)
     live.update()
     scene.frame_set(5)
     live.update()
-    live.update()
-    assert asked == [("draft", 0.0), ("draft", 1.0), ("full", 1.0)]
+    assert asked == [(128, 0.0), (128, 1.0)]
     scene.camera.location.x += 0.1
     bpy.context.view_layer.update()
     live.update()
-    assert asked[3:] == [("draft", 1.0)]
+    assert asked[2:] == [(128, 1.0)]
+
+
+def test_a_state_that_was_drawn_before_comes_from_memory(large, monkeypatch, clock):
+    live.switch_on(large)
+    for value in (0.0, 1.0):
+        set_jaw(large, value)
+        live.update()
+        clock[0] += 1.0
+        live.update()
+    asked = requests_of(monkeypatch)
+    set_jaw(large, 0.0)
+    live.update()
+    assert asked == []
+    np.testing.assert_array_equal(shown(large), stub.picture(160, 0.0))
+
+
+def test_a_late_draft_is_kept_but_the_card_keeps_the_right_picture(large, scene, monkeypatch, clock):
+    """The reply for an earlier moment comes when the card shows this moment already: it only goes to memory."""
+    applied = []
+    monkeypatch.setattr(session, "start", lambda title, task, apply, in_passing=False: applied.append((task, apply)))
+    live.switch_on(large)
+    live.update()
+    (first,) = applied
+    set_jaw(large, 1.0)
+    live.update()  # the engine seems idle: the newest state is asked for
+    drawn = [tasks.Picture(stub.picture(128, jaw), stub.CAMERA) for jaw in (0.0, 1.0)]
+    applied[1][1](drawn[1])
+    first[1](drawn[0])
+    np.testing.assert_array_equal(shown(large), stub.picture(128, 1.0))
+    count = len(applied)
+    set_jaw(large, 0.0)
+    live.update()
+    assert len(applied) == count
+    np.testing.assert_array_equal(shown(large), stub.picture(128, 0.0))
+
+
+def test_only_a_full_picture_is_given_up_for_a_newer_draft(large, monkeypatch, clock):
+    """While a draft is drawn the newest state waits; while a full picture is drawn it goes before."""
+    started = []
+    monkeypatch.setattr(session, "start", lambda title, task, apply, in_passing=False: started.append((task, apply)))
+    engine = session.engine()
+    live.switch_on(large)
+    live.update()
+    monkeypatch.setattr(type(engine), "busy", property(lambda self: True))
+    monkeypatch.setattr(type(engine), "free", property(lambda self: True))
+    set_jaw(large, 0.5)
+    live.update()
+    assert len(started) == 1
+    started[0][1](tasks.Picture(stub.picture(128, 0.0), stub.CAMERA))
+    monkeypatch.setattr(type(engine), "busy", property(lambda self: False))
+    live.update()
+    started[1][1](tasks.Picture(stub.picture(128, 0.5), stub.CAMERA))
+    clock[0] += 1.0
+    live.update()  # asks for the full picture
+    assert len(started) == 3
+    monkeypatch.setattr(type(engine), "busy", property(lambda self: True))
+    live.update()
+    assert len(started) == 3
+    set_jaw(large, 1.0)
+    live.update()
+    assert len(started) == 4
+    monkeypatch.setattr(type(engine), "free", property(lambda self: False))
+    set_jaw(large, 0.2)
+    live.update()  # the user's own work is never given up
+    assert len(started) == 4
+
+
+def test_a_card_that_is_behind_says_so(large, scene, monkeypatch, clock):
+    rig = find.part(large, "RIG")
+    for frame, value in ((12, 0.0), (15, 1.0)):
+        rig["jawOpen"] = value
+        rig.keyframe_insert('["jawOpen"]', frame=frame)
+    scene.frame_set(12)
+    live.switch_on(large)
+    live.update()
+    assert live.remark(scene) == ""
+    monkeypatch.setattr(session, "start", lambda *args, **kwargs: None)
+    scene.frame_set(15)
+    live.update()
+    assert live.remark(scene) == "Plane shows frame 12, scene is at 15"
 
 
 def test_the_live_picture_is_no_undo_step(moving, monkeypatch):
