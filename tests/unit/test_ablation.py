@@ -80,7 +80,7 @@ class Stub(Subject):
     def acting(self, portrait, actions, joints=None) -> Any:
         return actions
 
-    def see(self, person, camera, *, grey=True) -> Any:
+    def see(self, person: Any, camera, *, grey=True) -> Any:
         picture = torch.full((1, 3, SIZE, SIZE), 0.5)
         if person[ACTIONS.index("jawOpen")] > 0:
             return SimpleNamespace(compared=picture + 0.1)
@@ -142,7 +142,7 @@ RESTING = 0.5 + 0.1 * FLOORS
 class Acting(Stub):
     """A model in which who opens the jaw to 0.5 changes in halves, who opens it further in floors."""
 
-    def see(self, person, camera, *, grey=True) -> Any:
+    def see(self, person: Any, camera, *, grey=True) -> Any:
         jaw = person[ACTIONS.index("jawOpen")]
         change = 0.0 if jaw == 0 else 0.1 * (HALVES if jaw <= 0.5 else FLOORS) + 0.1
         return SimpleNamespace(compared=RESTING + change)

@@ -28,6 +28,7 @@ from training.data.mirroring import (
     mirrored_joints,
     mirrored_labels,
 )
+from training.data.pictures import averaged_down
 from training.data.records import RecordSet
 
 SIDED = {  # no two of them are each other's mirror image
@@ -221,3 +222,19 @@ def test_frames_of_which_nothing_is_known_are_left_out(people):
         assert words in sentence
     with pytest.raises(InputError, match="no records of people"):
         InstantSet(people / "00000")
+
+
+def test_larger_pictures_are_averaged_down(people):
+    whole, small = InstantSet(people), InstantSet(people, size=4)
+    assert (small.size, small.driver_size) == (4, 8)
+    expected = whole[1]["picture"].double().unflatten(1, (4, 2)).unflatten(3, (4, 2)).mean((2, 4))
+    assert_close(small[1]["picture"].double(), expected, atol=0.5, rtol=0)
+    with pytest.raises(InputError, match="8 pixels a side, which is no multiple of 3"):
+        InstantSet(people, size=3)
+
+
+def test_what_is_transparent_does_not_colour_what_is_beside_it():
+    picture = torch.tensor([[[200, 40], [200, 40]]] * 3 + [[[255, 0], [255, 0]]], dtype=torch.uint8)
+    assert averaged_down(picture, 1).flatten().tolist() == [200, 200, 200, 128]
+    assert averaged_down(picture[:3], 1).flatten().tolist() == [120, 120, 120]
+    assert not averaged_down(picture * 0, 1).any()

@@ -9,6 +9,9 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from neural_core.errors import InputError
+
+from .pictures import averaged_down
 from .records import RecordSet
 
 _READ = ("actions", "joints", "driver")
@@ -27,15 +30,21 @@ class InstantSet(Dataset[dict[str, Any]]):
 
         Args:
             path: a data set of `training.synthesize portraits` or `training.prepare`.
-            size: width and height that all pictures must have; 0 takes the first's.
+            size: width and height of the items' pictures, to which larger ones are averaged down; 0 takes the first's.
             mirror: add the mirror images.
             limit: use at most this many people, the first; 0 uses all.
 
         Raises:
-            InputError: there are no such records, or the first are damaged.
+            InputError: there are no such records, the first are damaged, or pictures are no multiple of the size.
         """
-        self._records = RecordSet(path, 1, _READ, size=size, limit=limit, mirror=mirror, keep=_KEPT)
-        self.size = self._records.size
+        self._records = RecordSet(path, 1, _READ, limit=limit, mirror=mirror, keep=_KEPT)
+        self.size = size or self._records.size
+        """Width and height of the pictures."""
+        if self._records.size % self.size:
+            raise InputError(
+                f'Pictures in "{path}" have {self._records.size} pixels a side, which is no multiple of {self.size}.',
+                "Render others: python -m training.synthesize portraits --size.",
+            )
         self.driver_size: int = self[0]["driver"].shape[-1]
         """Width and height of the driving meshes' pictures."""
 
@@ -45,7 +54,8 @@ class InstantSet(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return an item. Raises InputError if a hundred in a row, or all, are damaged."""
         item = self._records[index]
-        return {name: value[0] if isinstance(value, Tensor) else value for name, value in item.items()}
+        item = {name: value[0] if isinstance(value, Tensor) else value for name, value in item.items()}
+        return {**item, "picture": averaged_down(item["picture"], self.size)}
 
     @property
     def labels(self) -> Tensor:

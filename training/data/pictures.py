@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from neural_core.errors import InputError
 
@@ -85,3 +87,18 @@ def read_picture(source: Source, name: str, size: int = 0, channels: int = 0) ->
             raise InputError(f'"{name}" is transparent in parts, others are not.', "Lay it over a background.")
         picture = picture[..., :3]
     return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))
+
+
+def averaged_down(picture: UInt8[Tensor, "c h w"], size: int) -> UInt8[Tensor, "c size size"]:
+    """Return a picture of which each square of pixels became one, colours by what they cover.
+
+    Args:
+        picture: a fourth channel is straight alpha.
+        size: width and height; a divisor of the picture's.
+    """
+    if picture.shape[-1] == size:
+        return picture
+    alpha = picture[3:].double() if len(picture) == 4 else torch.ones_like(picture[:1], dtype=torch.float64)
+    covered = F.adaptive_avg_pool2d(alpha, size)
+    colour = F.adaptive_avg_pool2d(picture[:3].double() * alpha, size) / covered.clamp(min=1e-6)
+    return torch.cat([colour, covered])[: len(picture)].round().to(torch.uint8)
