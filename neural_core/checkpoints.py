@@ -23,7 +23,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .errors import InputError, ModelError, PortraitError
 from .files import write_bytes
@@ -34,6 +34,8 @@ if TYPE_CHECKING:  # torch takes seconds to import, and headers are read without
 FORMAT = "portrait-checkpoint/1"
 PORTRAIT_FORMAT = "portrait/1"
 CHECKPOINT_KEYS = ("licence", "licence_url", "use", "source", "data", "requires", "trained")
+
+T = TypeVar("T")
 
 _MAX_HEADER_BYTES = 32 << 20
 _ITEM_BYTES = {
@@ -198,6 +200,31 @@ def unpack(data: bytes, format: str, name: str, device: str = "cpu") -> tuple[di
             raise InputError(error.message, error.hint) from error
         raise
     return {key: tensor.to(device) for key, tensor in tensors.items()}, header.metadata
+
+
+def as_config(kind: type[T], config: Mapping[str, Any], system: str, name: str = "config") -> T:
+    """Return the frozen config of a class from plain values; strict.
+
+    Args:
+        kind: the class of a system's configs.
+        config: as in the checkpoint's header.
+        system: the system's name.
+        name: what to call the file in messages.
+
+    Raises:
+        ModelError: naming the first unknown key, wrong type or impossible combination.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(config), strict=True, extra="forbid")
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "it"
+        raise ModelError(
+            f'The config in "{name}" is not one of {system}: {where}: {first["msg"]}.',
+            "It was changed, or made by another version: export or convert it again.",
+        ) from error
 
 
 def check_format(metadata: Mapping[str, str], format: str, name: str) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .files import write_bytes
-from .human.arkit import ACTIONS
+from .human.arkit import ACTIONS, stem
 from .records import JOINTS
 
 FORMAT = "portrait-curves/1"
@@ -32,6 +32,10 @@ HEAD = ("headYaw", "headPitch", "headRoll")
 crown towards the subject's left shoulder. All three are 0 when the subject looks straight ahead."""
 
 NAMES = (*ACTIONS, *HEAD)
+
+Columns = dict[str, NDArray[np.float64]]
+"""Curves [n] by name; the name of an action without Left or Right stands for both sides."""
+
 _DECIMALS = 4
 _LARGEST_TURN = math.pi / 2
 
@@ -61,6 +65,15 @@ class Curves:
         joints = np.zeros((len(self), len(JOINTS), 3))
         joints[:, [JOINTS.index("neck"), JOINTS.index("head")]] = turn[:, None] / 2
         return joints
+
+
+def as_actions(values: Columns, count: int) -> NDArray[np.float64]:
+    """Return columns of actions [count] as [count, 52] in 0..1."""
+    actions = np.zeros((count, len(ACTIONS)))
+    for column, action in enumerate(ACTIONS):
+        for name in {action, stem(action)} & values.keys():
+            actions[:, column] += values[name]
+    return actions.clip(0.0, 1.0)
 
 
 def write_curves(path: Path, curves: Curves) -> None:

@@ -12,6 +12,7 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +26,19 @@ from .errors import InputError
 from .files import ARCHIVE_DAMAGE, write_bytes
 
 if TYPE_CHECKING:
+    from av.container import OutputContainer
     from PIL import Image
+
+    from .audio.io import Track
 
 PROVENANCE = "provenance"
 Picture = NDArray[np.uint8]
 
 _CLIPS = (".mp4", ".mov", ".m4v", ".webm", ".mkv", ".avi", ".mpg", ".mpeg")
 _PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif", ".heic", ".heif")
+
+_SOUND_BITS = 80_000
+"""A second, for each channel."""
 
 _MORE_BITS = ("I", "F")
 _TRANSPARENT = ("RGBA", "LA", "PA", "La", "RGBa")
@@ -52,27 +59,70 @@ def write_png(path: Path, picture: Picture, provenance: Mapping[str, Any]) -> No
     write_bytes(path, data)
 
 
-def write_mp4(path: Path, frames: Iterable[Picture], fps: float, provenance: Mapping[str, Any]) -> int:
-    """Write an H.264 film that every player plays, and return the number of its frames.
+def write_mp4(
+    path: Path, frames: Iterable[Picture], fps: float, provenance: Mapping[str, Any], track: Track | None = None
+) -> int:
+    """Write an H.264 film, with AAC sound, that every player plays, and return the number of its frames.
 
     Args:
         path: where to.
         frames: [h, w, 3] each, all of one size; an odd last row or column is cut, since 4:2:0 needs even sides.
         fps: frames a second.
         provenance: what `statement` adds to.
+        track: what is heard, from the first frame to the last.
     """
+    import av
+
     count = 0
     # Made in memory: the encoder, which would have to write its index at the end, cannot meet a full disk then.
     memory = io.BytesIO()
-    with iio.imopen(memory, "w", plugin="pyav", extension=".mp4") as film:
-        film.container_metadata["comment"] = statement(provenance)
-        film.init_video_stream("libx264", fps=fps, pixel_format="yuv420p")
+    with av.open(memory, "w", format="mp4") as film:
+        film.metadata["comment"] = statement(provenance)
+        video = film.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000))
+        video.pix_fmt = "yuv420p"
+        sound = None if track is None else _SoundOfFilm(film, track)
         for frame in frames:
             height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
-            film.write_frame(np.ascontiguousarray(frame[:height, :width, :3]))
+            if not count:
+                video.height, video.width = height, width
+            film.mux(
+                video.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width, :3]), "rgb24"))
+            )
             count += 1
+            if sound is not None:
+                sound.go_on(count / fps)
+        film.mux(video.encode(None))
+        if sound is not None:
+            sound.end()
     write_bytes(path, memory.getvalue())
     return count
+
+
+class _SoundOfFilm:
+    """The sound of a film that is written: beside the pictures that it goes with, so that players need not search."""
+
+    def __init__(self, film: OutputContainer, track: Track) -> None:
+        layout = "mono" if len(track.samples) == 1 else "stereo"
+        self._film, self._track, self._layout, self._done = film, track, layout, 0
+        self._stream = film.add_stream("aac", rate=track.rate, layout=layout)
+        self._stream.bit_rate = _SOUND_BITS * len(track.samples)
+
+    def go_on(self, seconds: float) -> None:
+        """Write the sound up to a time."""
+        import av
+
+        end = min(round(seconds * self._track.rate), self._track.samples.shape[1])
+        if end <= self._done:
+            return
+        part = np.ascontiguousarray(self._track.samples[:, self._done : end], np.float32)
+        frame = av.AudioFrame.from_ndarray(part, format="fltp", layout=self._layout)
+        frame.sample_rate, frame.pts, frame.time_base = self._track.rate, self._done, Fraction(1, self._track.rate)
+        self._film.mux(self._stream.encode(frame))
+        self._done = end
+
+    def end(self) -> None:
+        """Write what the encoder still holds."""
+        self._film.mux(self._stream.encode(None))
 
 
 def read_picture(path: Path) -> Picture:

@@ -21,6 +21,11 @@ ACTIONS: tuple[str, ...] = (
 )
 
 
+def stem(action: str) -> str:
+    """The name of an action without its side: mouthSmile for mouthSmileLeft."""
+    return action.removesuffix("Left").removesuffix("Right")
+
+
 def mirrored(action: str) -> str:
     """The same action on the other side of the face; itself where an action has no side."""
     for side, other in (("Left", "Right"), ("Right", "Left")):

@@ -7,7 +7,6 @@ A checkpoint names one of these; it cannot make anything else be imported.
 from __future__ import annotations
 
 import importlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -58,17 +57,7 @@ def read_config(system: str, config: dict[str, Any], name: str = "config") -> An
     Raises:
         ModelError: naming the first unknown key, wrong type or impossible combination.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        return TypeAdapter(_module(system, name).CONFIG).validate_json(json.dumps(config), strict=True, extra="forbid")
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "it"
-        raise ModelError(
-            f'The config in "{name}" is not one of {system}: {where}: {first["msg"]}.',
-            "It was changed, or made by another version: export or convert it again.",
-        ) from error
+    return checkpoints.as_config(_module(system, name).CONFIG, config, system, name)
 
 
 def _module(system: str, name: str) -> _Module:

@@ -4,9 +4,10 @@
 import numpy as np
 import pytest
 
+from neural_core.audio import gestures
 from neural_core.curves import FPS
-from training.synthetic.speech import gestures
 from training.synthetic.speech.phonemes import PAUSE, Phoneme
+from training.synthetic.speech.rhythm import phrase_ends, rhythm_of, stressed
 
 
 def speech(seconds: float) -> list[Phoneme]:
@@ -32,7 +33,7 @@ def runs(shut: np.ndarray) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_blinks_have_human_rates_and_lengths(seed):
-    found = gestures.blinks(LONG, np.random.default_rng(seed))
+    found = gestures.blinks(rhythm_of(LONG), np.random.default_rng(seed))
     times = np.arange(0, 1200, 0.004)
     lids = gestures.lids(found, times)
     lengths = 4 * np.array(runs(lids > 0.05))
@@ -46,8 +47,8 @@ def test_blinks_have_human_rates_and_lengths(seed):
 
 
 def test_blinks_gather_at_pauses():
-    starts = np.array([blink[0] for blink in gestures.blinks(LONG, np.random.default_rng(1))])
-    pauses = np.array(gestures.phrase_ends(LONG))
+    starts = np.array([blink[0] for blink in gestures.blinks(rhythm_of(LONG), np.random.default_rng(1))])
+    pauses = np.array(phrase_ends(LONG))
     distance = np.abs(starts[:, None] - pauses).min(1)
     # Chance alone would put a tenth of the blinks within 0.12 s of one of the pauses, which come every 2.3 s.
     assert 0.3 < (distance < 0.12).mean() < 0.9
@@ -55,7 +56,7 @@ def test_blinks_gather_at_pauses():
 
 def test_the_head_sways_slowly_and_nods_at_stress():
     times = np.arange(0, 300, 1 / FPS)
-    turn = np.degrees(gestures.head(LONG[:1700], times, False, 1.0, np.random.default_rng(2)))
+    turn = np.degrees(gestures.head(rhythm_of(LONG[:1700]), times, 1.0, np.random.default_rng(2)))
     assert 1.0 < turn[:, 0].std() < 5.0
     assert np.abs(turn).max() < 20
     assert np.abs(np.diff(turn, axis=0)).max() * FPS < 60  # degrees a second
@@ -63,7 +64,7 @@ def test_the_head_sways_slowly_and_nods_at_stress():
     hertz = np.fft.rfftfreq(len(times), 1 / FPS)
     assert (spectrum[hertz > 5].sum(0) < 1e-3 * spectrum.sum(0)).all()
     # At the stressed vowels the head is lower than around them, on the average.
-    middles = [p.middle for p in gestures.stressed(LONG[:1700]) if 1 < p.middle < 299]
+    middles = [p.middle for p in stressed(LONG[:1700]) if 1 < p.middle < 299]
     pitch = [np.interp(np.array(middles) + shift, times, turn[:, 1]).mean() for shift in (-0.25, 0.0, 0.3)]
     assert pitch[1] < min(pitch[0], pitch[2]) - 0.4
 
@@ -74,8 +75,8 @@ def test_a_question_ends_with_raised_brows_and_head():
     end = round(1.9 * FPS)
     asked, told = (
         (
-            gestures.brows(phonemes, times, question, 1.0, np.random.default_rng(4))["browInnerUp"][end],
-            gestures.head(phonemes, times, question, 1.0, np.random.default_rng(4))[end, 1],
+            gestures.brows(rhythm_of(phonemes, question), times, 1.0, np.random.default_rng(4))["browInnerUp"][end],
+            gestures.head(rhythm_of(phonemes, question), times, 1.0, np.random.default_rng(4))[end, 1],
         )
         for question in (True, False)
     )
@@ -85,10 +86,10 @@ def test_a_question_ends_with_raised_brows_and_head():
 
 def test_brows_mark_some_of_the_stressed_syllables():
     times = np.arange(0, 300, 1 / FPS)
-    brow = gestures.brows(LONG[:1700], times, False, 1.0, np.random.default_rng(3))["browInnerUp"]
+    brow = gestures.brows(rhythm_of(LONG[:1700]), times, 1.0, np.random.default_rng(3))["browInnerUp"]
     assert brow.min() >= 0.0
     assert brow.max() <= 1.0
-    marked = len(runs(brow > 0.15)) / len(gestures.stressed(LONG[:1700]))
+    marked = len(runs(brow > 0.15)) / len(stressed(LONG[:1700]))
     assert 0.1 < marked < 0.35
 
 
@@ -106,4 +107,4 @@ def test_the_eyes_stay_on_the_listener():
 
 def test_a_diphthong_is_one_stress():
     vowels = [Phoneme("a", 0.0, 0.1, 0, 2), Phoneme("ɪ", 0.1, 0.2, 0, 2), Phoneme("t", 0.2, 0.3, 0, 0)]
-    assert [p.symbol for p in gestures.stressed([*vowels, Phoneme("o", 0.3, 0.4, 1, 2)])] == ["a", "o"]
+    assert [p.symbol for p in stressed([*vowels, Phoneme("o", 0.3, 0.4, 1, 2)])] == ["a", "o"]

@@ -12,4 +12,5 @@ RECIPES = {
         "training.recipes.next3d_warm_start",
         "Next3D with a face code: supervised warm start on moving people of our own",
     ),
+    "lipsync": ("training.recipes.lipsync", "lips from sound, learnt from spoken clips of our own"),
 }

@@ -4,8 +4,9 @@
     python -m training.synthesize speech --out DIR --clips 1000 --languages en,de,fr --workers 2
 
 Text (``corpus.py``) -> eSpeak NG (``espeak.py``) -> phonemes with times (``phonemes.py``) -> goals of the mouth
-(``visemes.py``) -> blended over time (``coarticulation.py``), with blinks, brows and head (``gestures.py``) -> one clip
-(``clip.py``) -> a set of them (``batch.py``). ``measure.py`` renders sentences and lets FaceMesh judge the lips.
+(``visemes.py``) -> blended over time (``coarticulation.py``), with blinks, brows and head that follow its rhythm
+(``rhythm.py``, ``neural_core/audio/gestures.py``) -> one clip (``clip.py``) -> a set of them (``batch.py``).
+``measure.py`` renders sentences and lets FaceMesh judge the lips.
 """
 
 from __future__ import annotations

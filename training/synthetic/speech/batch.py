@@ -15,6 +15,7 @@ from pathlib import Path
 
 import tyro
 
+from neural_core.curves import FPS
 from neural_core.errors import PortraitError, UsageError
 from neural_core.files import make_folder, write_bytes
 
@@ -35,6 +36,12 @@ class Speech:
     """How many clips."""
     languages: str = ",".join(corpus.LANGUAGES)
     """Languages that take turns, separated by commas."""
+    variants: str = ",".join(corpus.VARIANTS)
+    """Variants of eSpeak's voices that are drawn from, separated by commas."""
+    texts: corpus.Texts = "all"
+    """Which texts: held-out ones are every fifth of the sentences that are written out."""
+    fps: float = FPS
+    """Frames a second of the curves."""
     seed: int = 0
     """The same seed gives the same files."""
     workers: int = 2
@@ -57,9 +64,9 @@ def make_clips(options: Speech, report: Callable[[str], None] = print) -> str:
         UsageError: the options make no sense, or do not fit what is there.
         PortraitError: eSpeak NG is missing, or a file cannot be written.
     """
-    languages = _check(options)
+    _check(options)
     make_folder(options.out)
-    _remember(options, languages)
+    _remember(options)
     for leftover in options.out.glob("*/.*.part*"):
         leftover.unlink(missing_ok=True)
     missing = [i for i in range(options.clips) if not clip.files_of(options.out, i)[-1].is_file()]
@@ -69,7 +76,7 @@ def make_clips(options: Speech, report: Callable[[str], None] = print) -> str:
 
     def one(index: int) -> None:
         if not stopped.is_set():
-            clip.save(clip.perform(clip.sample_plan(options.seed, index, languages)), options.out, index)
+            clip.save(clip.perform(_plan(options, index), options.fps), options.out, index)
 
     # Threads are enough: eSpeak is a process of its own, and numpy lets go of the interpreter.
     with ThreadPoolExecutor(options.workers) as pool:
@@ -83,25 +90,37 @@ def make_clips(options: Speech, report: Callable[[str], None] = print) -> str:
                 report(_progress(options.clips, len(missing), len(running), time.monotonic() - started))
         finally:
             stopped.set()
-    return _finish(options, languages)
+    return _finish(options)
 
 
-def _check(options: Speech) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _plan(options: Speech, index: int) -> clip.Plan:
+    return clip.sample_plan(options.seed, index, _names(options.languages), _names(options.variants), options.texts)
+
+
+def _check(options: Speech) -> None:
     for name, low in (("clips", 1), ("workers", 1), ("seed", 0)):
         if getattr(options, name) < low:
             raise UsageError(f"--{name} must be at least {low}, not {getattr(options, name)}.")
-    languages = tuple(name.strip() for name in options.languages.split(",") if name.strip())
-    if not languages:
-        raise UsageError("--languages names none.", f"We have {', '.join(corpus.LANGUAGES)}.")
-    for language in languages:
+    if not 10 <= options.fps <= 120:
+        raise UsageError(f"--fps must lie between 10 and 120, not {options.fps:g}.")
+    for field, known in (("languages", corpus.LANGUAGES), ("variants", corpus.VARIANTS)):
+        if not _names(getattr(options, field)):
+            raise UsageError(f"--{field} names none.", f"We have {', '.join(known)}.")
+    for language in _names(options.languages):
         corpus.sections(language)
+    if strange := set(_names(options.variants)) - set(corpus.VARIANTS):
+        raise UsageError(f'There is no variant "{min(strange)}".', f"We have {', '.join(corpus.VARIANTS)}.")
     espeak.speak(espeak.Request("a", "en"))  # if it cannot speak, say so before anything is written
-    return languages
 
 
-def _remember(options: Speech, languages: tuple[str, ...]) -> None:
+def _remember(options: Speech) -> None:
     """Keep the settings beside the clips, so that no run mixes two kinds."""
-    settings = {"layout": 1, "kind": "speech", "languages": languages, "seed": options.seed}
+    said = {name: _names(getattr(options, name)) for name in ("languages", "variants")}
+    settings = {"layout": 1, "kind": "speech", **said, "texts": options.texts, "fps": options.fps, "seed": options.seed}
     file = options.out / _SETTINGS_FILE
     text = json.dumps(settings, indent=2) + "\n"
     if file.is_file():
@@ -119,13 +138,13 @@ def _progress(clips: int, missing: int, waiting: int, seconds: float) -> str:
     return f"{clips - waiting}/{clips} clips, {rate:.0f} a minute, {left:.1f} min left"
 
 
-def _finish(options: Speech, languages: tuple[str, ...]) -> str:
+def _finish(options: Speech) -> str:
     """Write the list of what is said in which clip, and return the checksum of all files."""
     lines = []
     checksum = hashlib.sha256()
     for index in range(options.clips):
         files = clip.files_of(options.out, index)
-        plan = clip.sample_plan(options.seed, index, languages)
+        plan = _plan(options, index)
         lines.append(json.dumps({"clip": files[-1].relative_to(options.out).as_posix(), **asdict(plan)}))
         for file in files:
             checksum.update(hashlib.sha256(file.read_bytes()).digest())

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from neural_core.curves import FPS, Curves, write_curves
+from neural_core.audio import gestures
+from neural_core.curves import FPS, Curves, as_actions, write_curves
 from neural_core.files import write_bytes
 
-from . import coarticulation, corpus, espeak, gestures
+from . import coarticulation, corpus, espeak
 from .phonemes import Phoneme, table
+from .rhythm import rhythm_of
 
 SAMPLE_RATE = 16000
 _FRAME = 882  # of eSpeak's samples (22,050 a second) in 1/25 s; 640 of ours
@@ -60,14 +62,20 @@ class Performance:
         return len(self.audio) / SAMPLE_RATE
 
 
-def sample_plan(seed: int, index: int, languages: Sequence[str]) -> Plan:
+def sample_plan(
+    seed: int,
+    index: int,
+    languages: Sequence[str],
+    variants: Sequence[str] = corpus.VARIANTS,
+    texts: corpus.Texts = "all",
+) -> Plan:
     """Clip ``index`` of the set ``seed``: a pure function of its arguments; languages take turns."""
     language = languages[index % len(languages)]
     rng = np.random.default_rng([seed, index])
     effort = float(np.clip(rng.normal(1.0, 0.12), *_EFFORTS))
     request = espeak.Request(
-        text=corpus.sample_text(language, rng),
-        voice=corpus.sample_voice(language, rng),
+        text=corpus.sample_text(language, rng, texts),
+        voice=corpus.sample_voice(language, rng, variants),
         rate=int(rng.integers(125, 195)),
         pitch=int(rng.integers(25, 75)),
         pitch_range=int(np.clip(rng.normal(50 * effort, 12), 15, 95)),
@@ -83,25 +91,25 @@ def sample_plan(seed: int, index: int, languages: Sequence[str]) -> Plan:
     )
 
 
-def perform(plan: Plan) -> Performance:
-    """Speak a plan and move the face to it. Raises PortraitError if eSpeak NG cannot."""
+def perform(plan: Plan, fps: float = FPS) -> Performance:
+    """Speak a plan and move the face to it, ``fps`` frames a second. Raises PortraitError if eSpeak NG cannot."""
     utterance = between_silences(espeak.speak(plan.request), *plan.silence)
     phonemes = table(utterance)
-    times = np.arange(len(utterance.audio) // _FRAME) / FPS
-    return Performance(_at_level(utterance.audio, plan.decibel), phonemes, move(plan, phonemes, times))
+    times = np.arange(round(len(utterance.audio) / utterance.sample_rate * fps)) / fps
+    return Performance(_at_level(utterance.audio, plan.decibel), phonemes, move(plan, phonemes, times, fps))
 
 
-def move(plan: Plan, phonemes: Sequence[Phoneme], times: NDArray[np.float64]) -> Curves:
-    """The curves of a face that says these phonemes, at the given times [n] in seconds."""
+def move(plan: Plan, phonemes: Sequence[Phoneme], times: NDArray[np.float64], fps: float = FPS) -> Curves:
+    """The curves of a face that says these phonemes, at the given times [n] in seconds, 1 / fps apart."""
     rng = np.random.default_rng(plan.chance)
-    question = corpus.is_question(plan.request.text)
-    lids = gestures.lids(gestures.blinks(phonemes, rng), times)
-    head = gestures.head(phonemes, times, question, plan.effort, rng)
-    brows = gestures.brows(phonemes, times, question, plan.effort, rng)
+    rhythm = rhythm_of(phonemes, corpus.is_question(plan.request.text))
+    lids = gestures.lids(gestures.blinks(rhythm, rng), times)
+    head = gestures.head(rhythm, times, plan.effort, rng)
+    brows = gestures.brows(rhythm, times, plan.effort, rng)
     other = {"eyeBlink": lids, "mouthSmile": np.full(len(times), plan.smile), **brows, **gestures.gaze(head)}
     mouth = coarticulation.mouth(phonemes, times, plan.effort)
-    actions = (mouth + coarticulation.as_actions(other, len(times))).clip(0.0, 1.0)
-    return Curves(FPS, actions, head)
+    actions = (mouth + as_actions(other, len(times))).clip(0.0, 1.0)
+    return Curves(fps, actions, head)
 
 
 def between_silences(utterance: espeak.Utterance, before: float, after: float) -> espeak.Utterance:

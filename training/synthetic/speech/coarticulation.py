@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from neural_core.human.arkit import ACTIONS
+from neural_core.curves import as_actions
 
 from .phonemes import VOWELS, Phoneme
 from .visemes import ARTICULATORS, CLOSING, LIP_TO_TEETH, viseme_of
@@ -46,7 +46,6 @@ _FLANK = 0.4  # of the time between two contacts: each flank takes no more, so t
 _VOICED_CLOSURE = {"m": 0.75, "b": 0.6, "β": 0.6}  # share of the sound before its lips part
 _UNSTRESSED, _SECONDARY = 0.8, 0.92  # size of the goals of a vowel, where 1 is stressed
 _PARTING = ("mouthFunnel", "mouthUpperUp", "mouthLowerDown")
-_OTHER_SIDE = ("Left", "Right")
 
 
 def mouth(phonemes: Sequence[Phoneme], times: NDArray[np.float64], effort: float = 1.0) -> NDArray[np.float64]:
@@ -72,16 +71,6 @@ def mouth(phonemes: Sequence[Phoneme], times: NDArray[np.float64], effort: float
     # The lower lip is pulled up to the teeth by as much as the jaw has left it open, but for the teeth's edge.
     goals["mouthClose"] = goals["mouthClose"] + 0.6 * bitten * goals["jawOpen"]
     return as_actions(goals, len(times))
-
-
-def as_actions(values: Mapping[str, NDArray[np.float64]], count: int) -> NDArray[np.float64]:
-    """Curves [n] by name, one name for both sides, as [n, 52] in 0..1."""
-    actions = np.zeros((count, len(ACTIONS)))
-    for column, action in enumerate(ACTIONS):
-        for name in (action, *(action.removesuffix(side) for side in _OTHER_SIDE if action.endswith(side))):
-            if name in values:
-                actions[:, column] += values[name]
-    return actions.clip(0.0, 1.0)
 
 
 def blended_goals(

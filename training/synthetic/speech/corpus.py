@@ -9,9 +9,10 @@ of the section for each name. Every language fills more than 100,000 sentences.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +20,10 @@ from neural_core.errors import UsageError
 
 _FOLDER = Path(__file__).with_name("corpus")
 _WHOLE_SENTENCES = 0.35  # share of the texts that are written out rather than made from patterns
+_HELD_OUT_EVERY = 5  # of the sentences that are written out
+
+Texts = Literal["all", "training", "held-out"]
+"""Held-out texts are every fifth of the sentences that are written out; training texts are all others."""
 
 VARIANTS = (*(f"m{n}" for n in range(1, 9)), *(f"f{n}" for n in range(1, 6)), "Andy", "Annie", "linda", "steph")
 """eSpeak's variants that sound like people; it has robots, croaks and whispers too."""
@@ -41,14 +46,14 @@ def sections(language: str) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(lines) for name, lines in found.items()}
 
 
-def sample_text(language: str, rng: np.random.Generator) -> str:
+def sample_text(language: str, rng: np.random.Generator, texts: Texts = "all") -> str:
     """One or two sentences of a language."""
-    entries = sections(language)
+    entries = {**sections(language), "sentences": sentences(language, texts)}
 
     def pick(section: str) -> str:
         return entries[section][rng.integers(len(entries[section]))]
 
-    if rng.random() < _WHOLE_SENTENCES:
+    if rng.random() < _WHOLE_SENTENCES or texts == "held-out":
         first = pick("sentences")
         return f"{first} {pick('sentences')}" if rng.random() < 0.3 else first
     text = re.sub(r"\{(\w+)\}", lambda slot: pick(slot[1]), pick("patterns"))
@@ -56,10 +61,19 @@ def sample_text(language: str, rng: np.random.Generator) -> str:
     return re.sub(r"(^|[.?!] )([¿¡]?)(\w)", lambda m: m[1] + m[2] + _capital(m[3], language), text)
 
 
-def sample_voice(language: str, rng: np.random.Generator) -> str:
+def sentences(language: str, texts: Texts = "all") -> tuple[str, ...]:
+    """The sentences of a language that are written out."""
+    written = sections(language)["sentences"]
+    if texts == "all":
+        return written
+    held_out = written[::_HELD_OUT_EVERY]
+    return held_out if texts == "held-out" else tuple(line for line in written if line not in held_out)
+
+
+def sample_voice(language: str, rng: np.random.Generator, variants: Sequence[str] = VARIANTS) -> str:
     """A voice of the language with one of eSpeak's variants of its timbre."""
     voices = sections(language)["voice"]
-    return f"{voices[rng.integers(len(voices))]}+{VARIANTS[rng.integers(len(VARIANTS))]}"
+    return f"{voices[rng.integers(len(voices))]}+{variants[rng.integers(len(variants))]}"
 
 
 def is_question(text: str) -> bool:

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .phonemes import PAUSE, VOWELS, Phoneme
-
-_PHRASE_PAUSE = 0.09  # seconds: a shorter one is a breath between two words
+from ..curves import Columns
+from .rhythm import Rhythm
 
 _BLINKS_A_MINUTE = (12.0, 22.0)
 _SHORTEST_BLINK_GAP = 1.1  # seconds from one blink to the next
@@ -33,24 +32,11 @@ _QUESTION_DEGREES = (1.5, 3.5)
 _LOOK_SIDEWAYS, _LOOK_DOWN, _LOOK_UP = 20.0, 17.0, 10.0
 _LOOK_KEPT = 0.85  # share of a turn of the head that the eyes take back
 
-Curves = dict[str, NDArray[np.float64]]
 
-
-def stressed(phonemes: Sequence[Phoneme]) -> list[Phoneme]:
-    """The vowels that carry primary stress, one for a diphthong."""
-    found = [p for p in phonemes if p.stress == 2 and p.symbol in VOWELS]
-    return [p for index, p in enumerate(found) if index == 0 or p.start > found[index - 1].end + 1e-6]
-
-
-def phrase_ends(phonemes: Sequence[Phoneme]) -> list[float]:
-    """When a pause begins, seconds; the silence before the first sound is none."""
-    return [p.start for p in phonemes[1:] if p.symbol == PAUSE and p.end - p.start >= _PHRASE_PAUSE]
-
-
-def blinks(phonemes: Sequence[Phoneme], rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
+def blinks(rhythm: Rhythm, rng: np.random.Generator) -> list[tuple[float, float, float, float]]:
     """Blinks as four times each: lids start down, are shut, start up, are open again; seconds."""
-    end = phonemes[-1].end
-    pauses = np.array([*phrase_ends(phonemes), end + 10.0])
+    end = rhythm.seconds
+    pauses = np.array([*rhythm.phrase_ends, end + 10.0])
     mean = 60.0 / rng.uniform(*_BLINKS_A_MINUTE)
     found: list[tuple[float, float, float, float]] = []
     time = mean * rng.random()
@@ -76,46 +62,40 @@ def lids(found: Sequence[tuple[float, float, float, float]], times: NDArray[np.f
     return curve
 
 
-def head(
-    phonemes: Sequence[Phoneme], times: NDArray[np.float64], question: bool, effort: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def head(rhythm: Rhythm, times: NDArray[np.float64], effort: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """Yaw, pitch and roll of the head [n, 3], radians: a slow sway, nods at stress, the end of a question."""
     turn = np.zeros((len(times), 3))
     for axis, degrees in enumerate(_DRIFT_DEGREES):
         hertz, phases = rng.uniform(*_DRIFT_HERTZ, 4), rng.uniform(0, 2 * np.pi, 4)
         turn[:, axis] = degrees / np.sqrt(2) * np.sin(2 * np.pi * hertz * times[:, None] + phases).sum(1) / 2**0.5
-    for vowel in stressed(phonemes):
+    for stress in rhythm.stresses:
         nods, depth, width = rng.random() < _NOD_SHARE, rng.uniform(*_NOD_DEGREES), rng.uniform(*_NOD_SECONDS)
         if nods:
             # A nod gets its swing from a smaller move the other way.
-            swing = _bump(times, vowel.middle, width) - 0.3 * _bump(times, vowel.start - 0.25, width)
+            swing = _bump(times, stress.middle, width) - 0.3 * _bump(times, stress.start - 0.25, width)
             turn[:, 1] -= effort * depth * swing
     lift, tilt = rng.uniform(*_QUESTION_DEGREES), rng.uniform(-1.0, 1.0)
-    if question:
-        speech_end = phrase_ends(phonemes)[-1] if phrase_ends(phonemes) else phonemes[-1].end
-        turn[:, 1:] += lift * _bump(times, speech_end, 0.28)[:, None] * np.array([1.0, tilt])
+    if rhythm.question:
+        turn[:, 1:] += lift * _bump(times, rhythm.speech_end, 0.28)[:, None] * np.array([1.0, tilt])
     return np.radians(turn)
 
 
-def brows(
-    phonemes: Sequence[Phoneme], times: NDArray[np.float64], question: bool, effort: float, rng: np.random.Generator
-) -> Curves:
+def brows(rhythm: Rhythm, times: NDArray[np.float64], effort: float, rng: np.random.Generator) -> Columns:
     """Brows that rise at some stressed syllables and at the end of a question, [n] each in 0..1."""
     inner, outer = np.zeros(len(times)), np.zeros(len(times))
-    for vowel in stressed(phonemes):
+    for stress in rhythm.stresses:
         rises, height, width = rng.random() < _BROW_SHARE, rng.uniform(0.2, 0.55), rng.uniform(0.14, 0.26)
         if rises:
-            bump = effort * height * _bump(times, vowel.middle, width)
+            bump = effort * height * _bump(times, stress.middle, width)
             inner, outer = inner + bump, outer + 0.7 * bump
-    if question:
-        speech_end = phrase_ends(phonemes)[-1] if phrase_ends(phonemes) else phonemes[-1].end
-        rise = 0.45 * _bump(times, speech_end - 0.15, 0.3)
+    if rhythm.question:
+        rise = 0.45 * _bump(times, rhythm.speech_end - 0.15, 0.3)
         inner, outer = inner + rise, outer + rise
     # Two marks that fall together do not add up to more than a high brow.
     return {"browInnerUp": np.tanh(inner), "browOuterUp": np.tanh(outer)}
 
 
-def gaze(turn: NDArray[np.float64]) -> Curves:
+def gaze(turn: NDArray[np.float64]) -> Columns:
     """The eyeLook actions [n] that keep the eyes on the listener while the head turns by [n, 3] radians."""
     left, up = -_LOOK_KEPT * np.degrees(turn[:, 0]), -_LOOK_KEPT * np.degrees(turn[:, 1])
     to_left, to_right = left.clip(0.0) / _LOOK_SIDEWAYS, (-left).clip(0.0) / _LOOK_SIDEWAYS
