@@ -7,9 +7,9 @@ differ. The planes hold the mean head, to which every person's sample points are
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -20,74 +20,18 @@ from ..human.appearance import CODE_SIZE
 from ..human.model import FaceModel
 from ..human.palette import MATERIALS, palette
 from ..human.traits import LENGTHS, TRAITS, WAVES, Traits, hair_styles, spread
-from ..nn.identity import LOCKS, FiLMDecoder, IdentityWarp, MeanPlanes, TraitPlanes, locks
+from ..nn.identity import LOCKS, FiLMDecoder, IdentityWarp, MeanPlanes, Modulation, TraitPlanes, locks
 from ..nn.stylegan2 import MappingNetwork, SynthesisNetwork
 from ..nn.superresolution import SubpixelSuperResolution
+from ..planes import Triplane
 from ..rendering.rays import camera_rays, pixel_centres
 from ..rendering.sampling import HALF, Sampling
 from ..rendering.volume import FieldFunction, Progress, VolumeRenderer
 from .common import Rendering
-from .plane_config import (
-    BackboneConfig,
-    DecoderConfig,
-    HeadToModel,
-    IdentityConfig,
-    MappingConfig,
-    RenderConfig,
-    SuperResolutionConfig,
-)
+from .plane_config import BackboneConfig, GeneratorConfig
 
 STYLES = LENGTHS * WAVES
 """Styles of hair that people are told by."""
-
-
-class IdentityModelConfig(Protocol):
-    """What the configs of our own weights have in common."""
-
-    @property
-    def z_dim(self) -> int:
-        """Numbers in the code."""
-        ...
-
-    @property
-    def w_dim(self) -> int:
-        """Numbers in w."""
-        ...
-
-    @property
-    def plane_axes(self) -> tuple[str, ...]:
-        """Coordinates that the planes see."""
-        ...
-
-    @property
-    def mapping(self) -> MappingConfig:
-        """The mapping network."""
-        ...
-
-    @property
-    def decoder(self) -> DecoderConfig:
-        """The decoder."""
-        ...
-
-    @property
-    def render(self) -> RenderConfig:
-        """Volume rendering."""
-        ...
-
-    @property
-    def superresolution(self) -> SuperResolutionConfig:
-        """Super-resolution."""
-        ...
-
-    @property
-    def head_to_model(self) -> HeadToModel:
-        """Where head space lies."""
-        ...
-
-    @property
-    def identity(self) -> IdentityConfig | None:
-        """What a code says."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -96,17 +40,29 @@ class Reading:
 
     told: Float[Tensor, "b t"]
     """What networks are told: traits and styles of hair, or the code itself."""
-    amounts: tuple[Float[Tensor, "b n"], ...]
+    amounts: tuple[Float[Tensor, "b _"], ...]
     """The same in parts, by which `TraitPlanes` add: traits, and styles of hair. Empty without traits."""
     palette: Float[Tensor, "b m 3"] | None
     """SRGB 0..1 of their materials; None without traits."""
 
 
-class IdentityBase(nn.Module):
+@dataclass(frozen=True)
+class Shown:
+    """Some people, ready to be rendered."""
+
+    planes: Triplane
+    """Features around the mean head; of people who do something, also where the drawn surface lies."""
+    warp: Float[Tensor, "b 3 r r r"]
+    """Offsets from the person's head to the mean head, at the nodes of a grid."""
+    modulation: Modulation
+    """What the decoder knows of them."""
+
+
+class IdentityBase(nn.Module, ABC):
     """The networks that still and moving people have in common; no method changes them."""
 
     def __init__(
-        self, config: IdentityModelConfig, backbone: BackboneConfig, face: FaceModel, decoder_inputs: int = 0
+        self, config: GeneratorConfig, backbone: BackboneConfig, face: FaceModel, decoder_inputs: int = 0
     ) -> None:
         """Build it with random weights; `face` gives the warp, which is not part of the weights.
 
@@ -217,18 +173,18 @@ class IdentityBase(nn.Module):
             difference = planes(amounts, difference)
         return self.mean_planes(difference)
 
-    def field(self, person: Any) -> FieldFunction:
+    def field(self, shown: Shown) -> FieldFunction:
         """Return the function that the volume renderer integrates: a person's points to raw density and colour."""
-        on_mean_head = self.canonical_field(person)
+        on_mean_head = self.canonical_field(shown)
 
         def ask(points: Float[Tensor, "b n 3"], directions: Float[Tensor, "b n 3"]) -> tuple[Tensor, Tensor]:
-            return on_mean_head(self.warp(points, person.warp), directions)
+            return on_mean_head(self.warp(points, shown.warp), directions)
 
         return ask
 
-    def canonical_field(self, person: Any) -> FieldFunction:
-        """Return the same function of points around the mean head, where the person's planes lie."""
-        raise NotImplementedError
+    @abstractmethod
+    def canonical_field(self, shown: Shown) -> FieldFunction:
+        """Return the same function of points around the mean head, where the planes lie."""
 
     def told_of_place(self, points: Float[Tensor, "b n 3"]) -> Float[Tensor, "b n p"]:
         """Return what the decoder is told of points around the mean head: their place, in half boxes, and `locks`."""
@@ -236,7 +192,7 @@ class IdentityBase(nn.Module):
 
     def render(
         self,
-        person: Any,
+        shown: Shown,
         camera: Camera,
         size: int | None = None,
         sampling: Sampling = HALF,
@@ -244,13 +200,13 @@ class IdentityBase(nn.Module):
         chunk: int | None = None,
         on_progress: Progress | None = None,
     ) -> Rendering:
-        """Return people as cameras see them, one camera a person; sizes and depths as `EG3DGenerator.render` has.
+        """Return people as cameras see them, one camera a person; sizes and depths as `PublishedBase.render` has.
 
         With a super-resolution the opacity has the picture's size, otherwise the volume rendering's.
         """
         size = size or self.neural_resolution
         origins, directions = camera_rays(camera, pixel_centres(size, size, camera.intrinsics))
-        field = self.field(person)
+        field = self.field(shown)
         result = self.renderer(field, origins, directions, sampling, chunk=chunk, on_progress=on_progress)
         features = result.colour.transpose(1, 2).unflatten(2, (size, size))
         depth, opacity = (values[:, None].unflatten(2, (size, size)) for values in (result.depth, result.opacity))

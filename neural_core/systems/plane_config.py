@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from ..cameras import Camera, eg3d_cam2world, intrinsics_from_focal
 from ..nn.stylegan2 import channels_at
 from ..nn.superresolution import ENLARGEMENT
+from ..planes import CORRECTED_AXES
 
 # The defaults below are those of the published FFHQ 512 weights (train.py and docs of the published code) unless the
 # docstring says otherwise; lengths are in model units, the unit of the box.
@@ -168,18 +169,55 @@ SUPERRESOLUTION = {
 """By kind; every picture size has one module."""
 
 
-def picture_size(superresolution: SuperResolutionConfig, neural_resolution: int) -> int:
-    """Return the width and height of the finished picture of a volume rendering."""
-    if superresolution.kind == "subpixel":
-        return ENLARGEMENT * neural_resolution
-    module = SUPERRESOLUTION.get(superresolution.kind)
-    return neural_resolution if module is None else module.image_size
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """What all generators with planes are told; each system adds the networks that make its planes."""
 
+    z_dim: int = 512
+    """Numbers in z."""
+    w_dim: int = 512
+    """Numbers in w."""
+    plane_axes: tuple[str, ...] = CORRECTED_AXES
+    """For each plane the letters of its columns' and rows' coordinates."""
+    mapping: MappingConfig = field(default_factory=MappingConfig)
+    """The mapping network."""
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    """The decoder."""
+    render: RenderConfig = field(default_factory=RenderConfig)
+    """Volume rendering."""
+    superresolution: SuperResolutionConfig = field(default_factory=SuperResolutionConfig)
+    """Super-resolution."""
+    camera_radius: float = 2.7
+    """Distance of the training cameras from the origin, model units."""
+    camera_pivot: tuple[float, float, float] = (0.0, 0.0, 0.2)
+    """What the training cameras look at on average, model units."""
+    camera_focal: float = 4.2647
+    """Focal length of the training cameras, image widths (FFHQ labels)."""
+    head_to_model: HeadToModel = field(default_factory=HeadToModel)
+    """Where head space lies in model space."""
+    identity: IdentityConfig | None = None
+    """Set for our own weights, whose code begins with the face model's coefficients; None for published ones."""
 
-def frontal_camera(radius: float, pivot: tuple[float, float, float], focal: float) -> Camera:
-    """Return the camera in front of the face, in model space; lengths in model units, `focal` in image widths."""
-    front = torch.zeros(1)
-    return Camera(eg3d_cam2world(front, front, radius, pivot), intrinsics_from_focal(focal))
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        if self.identity is not None and self.identity.traits and self.decoder.features < 9:
+            raise ValueError("decoder.features must be 9 or more: RGB, and the shares of six materials")
+        if self.superresolution.kind != "none" and self.decoder.features < 3:
+            raise ValueError("super-resolution needs at least the three features of RGB")
+
+    @property
+    def image_size(self) -> int:
+        """Return the width and height of the finished picture."""
+        if self.superresolution.kind == "subpixel":
+            return ENLARGEMENT * self.render.neural_resolution
+        module = SUPERRESOLUTION.get(self.superresolution.kind)
+        return self.render.neural_resolution if module is None else module.image_size
+
+    def frontal_camera(self) -> Camera:
+        """Return the camera in front of the face, in model space, that the published scripts condition on."""
+        front = torch.zeros(1)
+        pose = eg3d_cam2world(front, front, self.camera_radius, self.camera_pivot)
+        return Camera(pose, intrinsics_from_focal(self.camera_focal))
 
 
 def check_planes(resolution: int, axes: tuple[str, ...]) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from ..rendering.compositing import activate_density
 from ..rendering.volume import FieldFunction
 from .common import Portrait, Progress, Rendering
 from .identity_base import IdentityBase
-from .plane_config import HeadToModel, IdentityConfig, RenderConfig, SuperResolutionConfig
+from .plane_config import GeneratorConfig, IdentityConfig
 
 _RAY_SAMPLES_A_CHUNK = 1 << 16
 """Field evaluations between two calls of `on_progress`: under 200 ms on two cores with the published decoder."""
@@ -29,64 +29,6 @@ _OFFSET = "offset/"
 
 Render = Callable[..., Rendering]
 """A generator's `render` of someone: camera in model space, size of the volume rendering, chunk, on_progress."""
-
-
-class PlaneModelConfig(Protocol):
-    """What the configs of generators with planes have in common."""
-
-    @property
-    def z_dim(self) -> int:
-        """Numbers in z."""
-        ...
-
-    @property
-    def w_dim(self) -> int:
-        """Numbers in w."""
-        ...
-
-    @property
-    def render(self) -> RenderConfig:
-        """Volume rendering."""
-        ...
-
-    @property
-    def superresolution(self) -> SuperResolutionConfig:
-        """Super-resolution."""
-        ...
-
-    @property
-    def head_to_model(self) -> HeadToModel:
-        """Where head space lies in model space."""
-        ...
-
-    @property
-    def identity(self) -> IdentityConfig | None:
-        """What a code says; None for published weights."""
-        ...
-
-    @property
-    def image_size(self) -> int:
-        """Width and height of the finished picture."""
-        ...
-
-    def frontal_camera(self) -> Camera:
-        """Return the camera in front of the face, in model space."""
-        ...
-
-
-class Published(Protocol):
-    """A published generator."""
-
-    @property
-    def layers(self) -> int:
-        """How many w a w_plus has."""
-        ...
-
-    def mapping(
-        self, z: Float[Tensor, "b z"], label: Float[Tensor, "b l"] | None = None, truncation_psi: float = 1.0
-    ) -> Float[Tensor, "b n w"]:
-        """Return w_plus."""
-        ...
 
 
 def own_face(config: IdentityConfig) -> FaceModel:
@@ -110,11 +52,11 @@ class PlaneSystem:
     name: str
     """As in the registry."""
 
-    def __init__(self, generator: nn.Module, config: PlaneModelConfig, checkpoint_hash: str = "") -> None:
+    def __init__(self, generator: nn.Module, config: GeneratorConfig, checkpoint_hash: str = "") -> None:
         """Take the network; it is switched to inference.
 
         Args:
-            generator: on the device that is to compute; an `IdentityBase`, or a `Published` one.
+            generator: on the device that is to compute; an `IdentityBase`, or a `PublishedBase`.
             config: of the generator.
             checkpoint_hash: SHA-256 of the file that its weights come from.
         """
@@ -210,7 +152,7 @@ class PlaneSystem:
 class PlaneField:
     """A person whose planes are made (a `Field`)."""
 
-    def __init__(self, config: PlaneModelConfig, ask: FieldFunction, render: Render) -> None:
+    def __init__(self, config: GeneratorConfig, ask: FieldFunction, render: Render) -> None:
         """Take the config, the function from points of model space to density and colour, and the renderer."""
         self._config, self._ask, self._render = config, ask, render
 

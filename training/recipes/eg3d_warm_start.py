@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from neural_core.cameras import orbit
 from neural_core.errors import UsageError
 from neural_core.systems.eg3d.config import EG3DConfig
-from neural_core.systems.eg3d.identity_generator import IdentityGenerator, Person
+from neural_core.systems.eg3d.identity_generator import IdentityGenerator
+from neural_core.systems.identity_base import Shown
 
 from ..config import RunConfig, not_negative
 from ..data.portraits import Portraits
@@ -105,7 +106,7 @@ class WarmStart(OneNetwork):
         person = self._people(rays, random)
         return self.comparison.losses(self.generator, person, len(rays.people), rays, step)
 
-    def _people(self, batch: RayBatch, random: torch.Generator) -> Person:
+    def _people(self, batch: RayBatch, random: torch.Generator) -> Shown:
         codes = self.people.codes[batch.people]
         noise = self.config.data.code_noise * torch.randn(codes.shape, generator=random)
         codes, near = codes.to(self.device), (codes + noise).to(self.device)

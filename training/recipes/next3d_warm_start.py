@@ -26,8 +26,9 @@ from neural_core.human.anny import load_anny_head
 from neural_core.human.arkit import ACTIONS
 from neural_core.nn.identity import Modulation
 from neural_core.records import JOINTS
+from neural_core.systems.identity_base import Shown
 from neural_core.systems.next3d.config import Next3DConfig
-from neural_core.systems.next3d.identity_generator import IdentityNext3D, Instant, Person
+from neural_core.systems.next3d.identity_generator import IdentityNext3D, Person
 
 from ..config import RunConfig, not_negative
 from ..data.portraits import Portraits
@@ -165,7 +166,7 @@ class WarmStart(OneNetwork):
         rays = self.comparison.draw(batch[0], self.generator, random)
         return self.comparison.losses(self.generator, self._instants(rays, random), len(rays.cameras), rays, step)
 
-    def _instants(self, batch: RayBatch, random: torch.Generator) -> Instant:
+    def _instants(self, batch: RayBatch, random: torch.Generator) -> Shown:
         """Return each view's person at its instant."""
         codes = self.people.codes[batch.people]
         noise = self.config.data.code_noise * torch.randn(codes.shape, generator=random)

@@ -4,30 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ...human.model import FaceModel
-from ...nn.identity import Modulation
 from ...planes import Triplane
 from ...rendering.volume import FieldFunction
-from ..identity_base import IdentityBase
+from ..identity_base import IdentityBase, Shown
 from .config import EG3DConfig
-
-
-@dataclass(frozen=True)
-class Person:
-    """Some people, ready to be rendered."""
-
-    planes: Triplane
-    """Features around the mean head."""
-    warp: Float[Tensor, "b 3 r r r"]
-    """Offsets from the person's head to the mean head, at the nodes of a grid."""
-    modulation: Modulation
-    """What the decoder knows of them."""
 
 
 class IdentityGenerator(IdentityBase):
@@ -43,7 +29,7 @@ class IdentityGenerator(IdentityBase):
         z: Float[Tensor, "b z"],
         shape: Float[Tensor, "b k"] | None = None,
         offsets: Mapping[str, Tensor] | None = None,
-    ) -> Person:
+    ) -> Shown:
         """Return the people of some codes.
 
         Args:
@@ -56,14 +42,14 @@ class IdentityGenerator(IdentityBase):
         features = self.person_planes(reading, self.w_plus(reading, offsets))
         planes = Triplane(features, self.axes, self.box).channels_last()
         shape = z[:, : self.shape_dims] if shape is None else shape
-        return Person(planes, self.warp.volume(shape), self.decoder.modulation(reading.told, reading.palette))
+        return Shown(planes, self.warp.volume(shape), self.decoder.modulation(reading.told, reading.palette))
 
-    def canonical_field(self, person: Person) -> FieldFunction:
-        """Return the field of points around the mean head, where the person's planes lie."""
+    def canonical_field(self, shown: Shown) -> FieldFunction:
+        """Return the field of points around the mean head, where the planes lie."""
 
         def ask(points: Float[Tensor, "b n 3"], directions: Float[Tensor, "b n 3"]) -> tuple[Tensor, Tensor]:
-            features = person.planes.sample_mean(points)
+            features = shown.planes.sample_mean(points)
             place = self.told_of_place(points).to(features.dtype)
-            return self.decoder(torch.cat([features, place], dim=-1), person.modulation)
+            return self.decoder(torch.cat([features, place], dim=-1), shown.modulation)
 
         return ask

@@ -6,21 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ...cameras import Camera
 from ...nn.stylegan2 import channels_at
 from ...planes import CORRECTED_AXES
-from ..plane_config import (
-    BackboneConfig,
-    DecoderConfig,
-    HeadToModel,
-    IdentityConfig,
-    MappingConfig,
-    RenderConfig,
-    SuperResolutionConfig,
-    check_planes,
-    frontal_camera,
-    picture_size,
-)
+from ..plane_config import BackboneConfig, GeneratorConfig, HeadToModel, check_planes
 
 # The defaults below are those of the published FFHQ 512 weights unless the docstring says otherwise.
 
@@ -98,17 +86,9 @@ class MovingConfig:
 
 
 @dataclass(frozen=True)
-class Next3DConfig:
-    """A Next3D generator."""
+class Next3DConfig(GeneratorConfig):
+    """A Next3D generator; its mapping network serves static planes and texture."""
 
-    z_dim: int = 512
-    """Numbers in z."""
-    w_dim: int = 512
-    """Numbers in w."""
-    plane_axes: tuple[str, ...] = CORRECTED_AXES
-    """For each plane the letters of its columns' and rows' coordinates."""
-    mapping: MappingConfig = field(default_factory=MappingConfig)
-    """The mapping network; it serves static planes and texture."""
     static: BackboneConfig = field(default_factory=BackboneConfig)
     """The synthesis network of the static planes."""
     texture: BackboneConfig = field(default_factory=BackboneConfig)
@@ -123,27 +103,14 @@ class Next3DConfig:
     """Whether there are static planes where the mesh is not; without, features are 0 there (table 2 of the paper)."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
     """How the mesh is drawn."""
-    decoder: DecoderConfig = field(default_factory=DecoderConfig)
-    """The decoder."""
-    render: RenderConfig = field(default_factory=RenderConfig)
-    """Volume rendering."""
-    superresolution: SuperResolutionConfig = field(default_factory=SuperResolutionConfig)
-    """Super-resolution."""
-    camera_radius: float = 2.7
-    """Distance of the training cameras from the origin, model units."""
-    camera_pivot: tuple[float, float, float] = (0.0, 0.0, 0.2)
-    """What the training cameras look at on average, model units."""
-    camera_focal: float = 4.2647
-    """Focal length of the training cameras, image widths (FFHQ labels)."""
     head_to_model: HeadToModel = field(default_factory=lambda: HeadToModel(scale=2.5))
     """Where head space lies in model space."""
-    identity: IdentityConfig | None = None
-    """Set for our own weights, whose code begins with the face model's coefficients; None for published ones."""
     moving: MovingConfig = field(default_factory=MovingConfig)
     """What moves; only our own weights have it."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
+        super().__post_init__()
         check_planes(self.static.resolution, self.plane_axes)
         check_planes(self.texture.resolution, self.plane_axes)
         if {frozenset(pair) for pair in self.plane_axes} != {frozenset(pair) for pair in CORRECTED_AXES}:
@@ -153,20 +120,16 @@ class Next3DConfig:
         if self.texture.plane_channels != self.static.plane_channels:
             raise ValueError("the texture needs as many channels as a plane")
         if self.identity is not None:
-            self._check_identity(self.identity)
+            self._check_own()
             return
         for unet in (self.mouth, self.blending):
             if unet is not None and unet.resolution != self.mesh.resolution:
                 raise ValueError("mouth and blending make pictures of the drawings' resolution, mesh.resolution")
         if self.blending is not None and self.blending.input_resolution != self.mesh.resolution:
             raise ValueError("blending sees the whole front view: its input_resolution is mesh.resolution")
-        if self.superresolution.kind != "none" and self.decoder.features < 3:
-            raise ValueError("super-resolution needs at least the three features of RGB")
 
-    def _check_identity(self, identity: IdentityConfig) -> None:
+    def _check_own(self) -> None:
         """Refuse what our own weights cannot be built from."""
-        if identity.traits and self.decoder.features < 9:
-            raise ValueError("decoder.features must be 9 or more: RGB, and the shares of six materials")
         if self.dynamic_planes != "correct" or self.mesh.fill_mouth:
             raise ValueError('our own weights have dynamic_planes "correct" and no mesh.fill_mouth')
         space, mesh = self.head_to_model, self.mesh
@@ -174,12 +137,3 @@ class Next3DConfig:
         drawn = [mesh.scale, *(mesh.scale * value for value in mesh.shift)]
         if any(abs(a - b) > 1e-3 * mesh.scale for a, b in zip(in_planes, drawn, strict=True)):
             raise ValueError(f"the mesh must lie where the head does: mesh.scale is {in_planes[0]:.6g} for this box")
-
-    @property
-    def image_size(self) -> int:
-        """Return the width and height of the finished picture."""
-        return picture_size(self.superresolution, self.render.neural_resolution)
-
-    def frontal_camera(self) -> Camera:
-        """Return the camera in front of the face, in model space, that the published scripts condition on."""
-        return frontal_camera(self.camera_radius, self.camera_pivot, self.camera_focal)

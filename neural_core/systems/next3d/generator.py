@@ -6,7 +6,7 @@ dynamic planes, whose mouth is redrawn (once an expression); where the mesh cove
 and the result is rendered as EG3D's planes are. Model space, but for the mesh, which has its own frame (`MeshConfig`).
 
 Read on in: `human/model.py` (parameters to vertices), `dynamic.py` (mesh and texture to planes), `mouth.py`,
-`rendering/volume.py`, `training/recipes/next3d.py`.
+`published_base.py`, `rendering/volume.py`, `training/recipes/next3d.py`.
 """
 
 from __future__ import annotations
@@ -15,17 +15,11 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from ...cameras import Camera
-from ...nn.decoders import TriplaneDecoder
-from ...nn.stylegan2 import MappingNetwork, NoiseMode, SynthesisNetwork
+from ...nn.stylegan2 import NoiseMode
 from ...planes import Triplane
-from ...rendering.sampling import HALF, Sampling
-from ...rendering.volume import FieldFunction, Progress
-from ..common import Rendering
-from ..plane_config import BackboneConfig
-from ..plane_parts import map_to_layers, render_field, renderer_of, superresolution_of
+from ..published_base import PublishedBase, Shown, decoder_of, superresolution_of, synthesis_of
 from .config import Next3DConfig
 from .dynamic import FRONT, FaceTopology, dynamic_planes
 from .mouth import OUTER_LIPS, Mouth, mouth_boxes, style_unet
@@ -43,17 +37,7 @@ class Person:
     """What both came from."""
 
 
-@dataclass(frozen=True)
-class Instant:
-    """Some people with an expression, ready to be rendered."""
-
-    planes: Triplane
-    """Their features."""
-    w_plus: Float[Tensor, "b n w"]
-    """As the super-resolution needs it: a w for each layer of the static planes."""
-
-
-class Next3DGenerator(nn.Module):
+class Next3DGenerator(PublishedBase[Next3DConfig]):
     """The network of published weights; no method changes it."""
 
     def __init__(self, config: Next3DConfig) -> None:
@@ -62,50 +46,24 @@ class Next3DGenerator(nn.Module):
         Raises:
             ValueError: the config is one of our own weights (`identity`), or planes and drawings differ in size.
         """
-        super().__init__()
         if config.identity is not None:
             raise ValueError("weights with a face code (config.identity) have another generator")
         if config.static.resolution != config.mesh.resolution:
             raise ValueError("the mesh is drawn at the resolution of the static planes")
-        self.config = config
-        mapping, decoder, mesh = config.mapping, config.decoder, config.mesh
-        channels = config.static.plane_channels
-        self.mapping_network = MappingNetwork(
-            config.z_dim, mapping.label_dim, config.w_dim, layers=mapping.layers, normalise_z=mapping.normalise_z
-        )
-        self.static = _synthesis(config.static, config.w_dim, len(config.plane_axes) * channels)
-        self.texture = _synthesis(config.texture, config.w_dim, channels)
+        super().__init__(config)
+        channels, mesh = config.static.plane_channels, config.mesh
+        self.static = synthesis_of(config.static, config.w_dim, len(config.plane_axes) * channels)
+        self.texture = synthesis_of(config.texture, config.w_dim, channels)
         self.mouth = None if config.mouth is None else Mouth(config.mouth, channels, config.w_dim)
         self.blending = None if config.blending is None else style_unet(config.blending, channels, config.w_dim)
         self.topology = FaceTopology.empty(mesh.triangles, mesh.mask_resolution)
-        self.decoder = TriplaneDecoder(channels, decoder.hidden, decoder.features, decoder.lr_multiplier)
-        self.superresolution = superresolution_of(config.superresolution, decoder.features, config.w_dim)
-        self.renderer = renderer_of(config.render)
+        self.decoder = decoder_of(config, channels)
+        self.superresolution = superresolution_of(config)
 
     @property
     def layers(self) -> int:
         """Return how many w a w_plus has: the static planes' layers, then the texture's."""
         return self.static.layers + self.texture.layers
-
-    def mapping(
-        self,
-        z: Float[Tensor, "b z"],
-        label: Float[Tensor, "b l"] | None = None,
-        truncation_psi: float = 1.0,
-        truncation_cutoff: int | None = None,
-    ) -> Float[Tensor, "b n w"]:
-        """Return w_plus, one w for each of `layers`; what is not said is as in `EG3DGenerator.mapping`.
-
-        Args:
-            z: the code, iid standard normal.
-            label: camera label that the person is conditioned on; None is the frontal camera.
-            truncation_psi: 1 for no truncation, 0 for the mean person.
-            truncation_cutoff: how many layers are truncated; None for all.
-        """
-        if label is None:
-            label = self.config.frontal_camera().label()
-        mapping = self.config.mapping
-        return map_to_layers(self.mapping_network, mapping, self.layers, z, label, truncation_psi, truncation_cutoff)
 
     def person(self, w_plus: Float[Tensor, "b n w"], noise_mode: NoiseMode = "const") -> Person:
         """Return the people of some w_plus: static planes and texture (section 3.1)."""
@@ -121,7 +79,7 @@ class Next3DGenerator(nn.Module):
         vertices: Float[Tensor, "b v 3"],
         landmarks: Float[Tensor, "b 68 3"] | None = None,
         noise_mode: NoiseMode = "const",
-    ) -> Instant:
+    ) -> Shown:
         """Return people with the expression of a mesh.
 
         Args:
@@ -140,7 +98,7 @@ class Next3DGenerator(nn.Module):
         front = self.finish_front(drawn.features[:, 0], landmarks, w_plus, noise_mode)
         moving = torch.cat([front[:, None], drawn.features[:, 1:]], dim=1)
         features = moving * drawn.coverage + person.static * (1 - drawn.coverage)
-        return Instant(Triplane(features, config.plane_axes, config.render.box).channels_last(), w_plus)
+        return Shown(Triplane(features, config.plane_axes, config.render.box).channels_last(), w_plus)
 
     def finish_front(
         self,
@@ -158,43 +116,3 @@ class Next3DGenerator(nn.Module):
             boxes = mouth_boxes(lips[..., :2], mesh.resolution, mesh.mouth_crop)
             front = self.mouth(front, boxes, w_plus, noise_mode)
         return front if self.blending is None else self.blending(front, w_plus, noise_mode)
-
-    def field(self, instant: Instant) -> FieldFunction:
-        """Return the function that the volume renderer integrates: points to raw density and colour features."""
-
-        def ask(points: Float[Tensor, "b n 3"], directions: Float[Tensor, "b n 3"]) -> tuple[Tensor, Tensor]:
-            return self.decoder(instant.planes.sample_mean(points))
-
-        return ask
-
-    def render(
-        self,
-        instant: Instant,
-        camera: Camera,
-        neural_resolution: int | None = None,
-        sampling: Sampling = HALF,
-        *,
-        chunk: int | None = None,
-        on_progress: Progress | None = None,
-    ) -> Rendering:
-        """Return people as cameras see them.
-
-        Args:
-            instant: from `instant`.
-            camera: one for each of them, in model space.
-            neural_resolution: of the volume rendering, in pixels; None for the configured one.
-            sampling: source of the random numbers along the rays.
-            chunk: rays rendered at a time; None for all.
-            on_progress: told after each chunk.
-
-        Depths are in model units.
-        """
-        size = neural_resolution or self.config.render.neural_resolution
-        return render_field(
-            self.renderer, self.superresolution, self.config.superresolution, self.field(instant), instant.w_plus,
-            camera, size, sampling, chunk=chunk, on_progress=on_progress,
-        )  # fmt: skip
-
-
-def _synthesis(config: BackboneConfig, w_dim: int, channels: int) -> SynthesisNetwork:
-    return SynthesisNetwork(w_dim, config.resolution, channels, config.channels, clamp=config.clamp)

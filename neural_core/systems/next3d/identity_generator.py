@@ -30,7 +30,7 @@ from ...nn.style_unet import StyleUNet
 from ...nn.stylegan2 import SynthesisBlock, SynthesisNetwork
 from ...planes import Triplane, gather
 from ...rendering.volume import FieldFunction
-from ..identity_base import STYLES, IdentityBase
+from ..identity_base import STYLES, IdentityBase, Shown
 from .config import Next3DConfig
 from .mouth import OUTER_LIPS, style_unet
 from .spots import SpotFinder, Spots
@@ -52,19 +52,7 @@ class Person:
     w: Float[Tensor, "b w"]
     """The style of mouth module and blending."""
     warp: Float[Tensor, "b 3 g g g"]
-    """Offsets from the person's head to the mean head, at the nodes of a grid."""
-    modulation: Modulation
-    """What the decoder knows of them."""
-
-
-@dataclass(frozen=True)
-class Instant:
-    """Some people who do something, ready to be rendered."""
-
-    planes: Triplane
-    """Features around the mean head, and where the drawn surface lies."""
-    warp: Float[Tensor, "b 3 g g g"]
-    """As the person has it."""
+    """As `Shown` has it."""
     modulation: Modulation
     """Likewise."""
 
@@ -119,13 +107,7 @@ class IdentityNext3D(IdentityBase):
         shape: Float[Tensor, "b k"] | None = None,
         offsets: Mapping[str, Tensor] | None = None,
     ) -> Person:
-        """Return the people of some codes, in what they look like whatever they do.
-
-        Args:
-            z: the codes.
-            shape: replaces the code's own coefficients in the warp.
-            offsets: any of `offsets`, each for all people; they are found by inversion.
-        """
+        """Return the people of some codes, whatever they do; arguments as EG3D's `IdentityGenerator.person` has."""
         offsets = offsets or {}
         reading = self.read(z, offsets)
         w_plus = self.w_plus(reading, offsets)
@@ -150,7 +132,7 @@ class IdentityNext3D(IdentityBase):
         """Return the mean head that does something, head space, metres (`human/posing.py`)."""
         return self.poser(actions, joints)
 
-    def instant(self, person: Person, vertices: Float[Tensor, "b v 3"]) -> Instant:
+    def instant(self, person: Person, vertices: Float[Tensor, "b v 3"]) -> Shown:
         """Return people who do something (sections 3.1 and 3.2).
 
         Args:
@@ -167,17 +149,17 @@ class IdentityNext3D(IdentityBase):
         if self.mouth is not None or self.blending is not None:
             rows = torch.cat([rows[:, :channels] + self._refined(person, spots, rows, vertices), raised], dim=1)
         features = features.flatten(0, 3).index_add(0, spots.pixel, rows).reshape(features.shape)
-        return Instant(Triplane(features.movedim(-1, 2), self.axes, self.box), person.warp, person.modulation)
+        return Shown(Triplane(features.movedim(-1, 2), self.axes, self.box), person.warp, person.modulation)
 
-    def canonical_field(self, person: Instant) -> FieldFunction:
+    def canonical_field(self, shown: Shown) -> FieldFunction:
         """Return the field of points around the mean head, where the planes lie."""
         planes = len(self.axes)
 
         def ask(points: Float[Tensor, "b n 3"], directions: Float[Tensor, "b n 3"]) -> tuple[Tensor, Tensor]:
-            features, height = person.planes.sample_mean(points).tensor_split([-planes], dim=-1)
+            features, height = shown.planes.sample_mean(points).tensor_split([-planes], dim=-1)
             place = self.told_of_place(points).to(features.dtype)
             before = self._before_surface(place[..., :3], planes * height)
-            return self.decoder(torch.cat([features, place, before], dim=-1), person.modulation)
+            return self.decoder(torch.cat([features, place, before], dim=-1), shown.modulation)
 
         return ask
 
