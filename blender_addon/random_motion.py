@@ -100,9 +100,12 @@ def _gaze(rng: np.random.Generator, frames: int, fps: float, amount: float) -> T
     way = np.clip(amount * np.array(places), -1.0, 1.0)
     side, up = (np.interp(times, corners, column) for column in way.T)
     left, right = np.maximum(side, 0.0), np.maximum(-side, 0.0)  # the subject's
-    tracks = {"eyeLookOutLeft": left, "eyeLookInRight": left, "eyeLookInLeft": right, "eyeLookOutRight": right}
-    tracks |= dict.fromkeys(both_sides("eyeLookUp"), np.maximum(up, 0.0))
-    return tracks | dict.fromkeys(both_sides("eyeLookDown"), np.maximum(-up, 0.0))
+    upwards, downwards = np.maximum(up, 0.0), np.maximum(-up, 0.0)
+    return {
+        **{"eyeLookOutLeft": left, "eyeLookInRight": left, "eyeLookInLeft": right, "eyeLookOutRight": right},
+        **{"eyeLookUpLeft": upwards, "eyeLookUpRight": upwards},
+        **{"eyeLookDownLeft": downwards, "eyeLookDownRight": downwards},
+    }
 
 
 def _head(rng: np.random.Generator, frames: int, fps: float, amount: float) -> Tracks:

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What moves the rig: keys on its sliders, poses, what its eyes follow, and motion in layers of its own."""
 
+from pathlib import Path
+
 import bpy
 import numpy as np
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy_extras.io_utils import ImportHelper
 from mathutils import Matrix
 
-from .. import poses, random_motion
+from .. import arkit_csv, poses, random_motion
+from ..neural_core import errors
 from ..scene import curves, find, layers, rig
 from . import common
 
@@ -165,6 +169,48 @@ class PORTRAIT_OT_random_motion(RigOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
+class PORTRAIT_OT_import_arkit_csv(RigOperator, ImportHelper, bpy.types.Operator):
+    """Put a recording of Live Link Face (CSV) on the rig: a new layer from this frame on, beside your own keys"""
+
+    bl_idname = "portrait.import_arkit_csv"
+    bl_label = "Import Face Recording"
+
+    filename_ext = ".csv"
+    filter_glob: StringProperty(default="*.csv", options={"HIDDEN"})
+    fps: FloatProperty(
+        name="Recorded at",
+        description="Frames a second that the recording's times count in; 0: find out",
+        default=0.0,
+        min=0.0,
+    )
+    head: EnumProperty(
+        name="Head",
+        description="What the head's angles are written in",
+        items=[
+            ("NONE", "Leave out", "Only the face moves"),
+            ("HALF_TURNS", "Half turns", "1 is 180 degrees, as Unreal has it"),
+            ("RADIANS", "Radians", ""),
+            ("DEGREES", "Degrees", ""),
+        ],
+        default="HALF_TURNS",
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        scene, armature, path = context.scene, _armature(context), Path(self.filepath)
+        try:
+            recording = arkit_csv.read(path, self.fps or None)
+        except errors.PortraitError as error:
+            return common.refused(self, error)
+        count, tracks = recording.resampled(scene.render.fps / scene.render.fps_base)
+        scale = arkit_csv.UNITS.get(self.head, 0.0)
+        tracks |= {name: scale * tracks[name] for name in curves.HEAD if name in tracks}
+        frames = scene.frame_current + np.arange(count)
+        layers.add(armature, path.stem, frames, tracks)
+        scene.frame_set(scene.frame_current)
+        self.report({"INFO"}, f"Frames {frames[0]} to {frames[-1]}, recorded at {recording.fps:g} frames a second.")
+        return {"FINISHED"}
+
+
 class PORTRAIT_OT_look_at(RigOperator, bpy.types.Operator):
     """Let the eyes follow the bone "look_at", or let go of it, without a jump; with auto-keying on this is keyed"""
 
@@ -195,5 +241,6 @@ CLASSES = (
     PORTRAIT_OT_search_pose,
     PORTRAIT_OT_mirror_expression,
     PORTRAIT_OT_random_motion,
+    PORTRAIT_OT_import_arkit_csv,
     PORTRAIT_OT_look_at,
 )

@@ -6,6 +6,7 @@ import bpy
 from .. import expressions
 from ..operators.animate import (
     PORTRAIT_OT_apply_pose,
+    PORTRAIT_OT_import_arkit_csv,
     PORTRAIT_OT_key_expression,
     PORTRAIT_OT_look_at,
     PORTRAIT_OT_mirror_expression,
@@ -40,6 +41,7 @@ class PORTRAIT_PT_animate(PortraitPanel, bpy.types.Panel):
         row = layout.row(align=True)
         row.operator(PORTRAIT_OT_mirror_expression.bl_idname, icon="MOD_MIRROR")
         row.operator(PORTRAIT_OT_random_motion.bl_idname, icon="NLA")
+        layout.operator(PORTRAIT_OT_import_arkit_csv.bl_idname, icon="IMPORT")
         if LOOK_AT in rig:
             row = layout.row(align=True)
             row.operator(PORTRAIT_OT_look_at.bl_idname, icon="TRACKER", depress=rig[LOOK_AT] > 0.5)

@@ -115,7 +115,7 @@ def half_turns(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> list[Qua
     for left, up, tilt in zip(yaw, pitch, roll, strict=True):
         # A positive angle about +Y turns to the subject's left, about +X it looks down, about +Z it tilts to the right.
         turn = Quaternion((0, 1, 0), left) @ Quaternion((1, 0, 0), -up) @ Quaternion((0, 0, 1), -tilt)
-        keys.append(Quaternion().slerp(turn, 0.5))
+        keys.append(Quaternion((1.0 + turn.w, turn.x, turn.y, turn.z)).normalized())  # half-way to no turn
     return keys
 
 

@@ -5,7 +5,7 @@ import bpy
 import numpy as np
 import pytest
 from mathutils import Euler, Matrix, Quaternion, Vector
-from neural_portrait import poses, random_motion
+from neural_portrait import poses, random_motion, session
 from neural_portrait.expressions import NAMES
 from neural_portrait.scene import curves, find, layers, pose, rig
 
@@ -210,6 +210,53 @@ def test_a_layer_turns_bones_in_the_way_that_they_keep_rotations(armature, scene
     assert pose.head_space(find.root_of(armature))
 
 
+# Recordings -----------------------------------------------------------------------------------------------------------
+
+
+def recording(yaw):
+    """Return three seconds at 60 frames a second: the jaw opens by 0.25 a second, the head turns by `yaw` a second."""
+    rows = [
+        f"10:00:{frame // 60:02d}:{frame % 60:02d}.0,61,{frame / 240:.6f},{yaw * frame / 60:.6f}"
+        for frame in range(181)
+    ]
+    return "\n".join(["Timecode,BlendShapeCount,JawOpen,HeadYaw", *rows])
+
+
+@pytest.mark.parametrize(("head", "yaw"), [("HALF_TURNS", 0.1 / np.pi), ("DEGREES", 18 / np.pi), ("RADIANS", 0.1)])
+def test_a_recording_lies_over_the_frames_that_it_took(armature, scene, tmp_path, head, yaw):
+    path = tmp_path / "take 3.csv"
+    path.write_text(recording(yaw))
+    scene.render.fps, scene.render.fps_base = 24, 1.0
+    scene.frame_set(10)
+    assert bpy.ops.portrait.import_arkit_csv(filepath=str(path), head=head) == {"FINISHED"}
+    (track,) = armature.animation_data.nla_tracks
+    assert (track.name, track.strips[0].frame_start, track.strips[0].frame_end) == ("take 3", 10, 82)
+    for frame in (10, 22, 33, 82):
+        scene.frame_set(frame)
+        seconds = (frame - 10) / 24
+        assert armature["jawOpen"] == pytest.approx(seconds / 4, abs=1e-5)
+        turned = armature.pose.bones["head"].matrix.to_quaternion() @ Vector((0, 0, 1))
+        assert np.arctan2(turned.x, turned.z) == pytest.approx(seconds / 10, abs=1e-4)
+    assert armature.animation_data.action is None
+
+
+def test_a_recordings_head_can_be_left_out(armature, scene, tmp_path):
+    path = tmp_path / "take.csv"
+    path.write_text(recording(0.1))
+    bpy.ops.portrait.import_arkit_csv(filepath=str(path), head="NONE")
+    scene.frame_set(60)
+    assert armature["jawOpen"] > 0.5
+    assert armature.pose.bones["head"].matrix_basis == Matrix()
+
+
+def test_a_bad_recording_is_a_sentence_and_changes_nothing(armature, tmp_path):
+    path = tmp_path / "take.csv"
+    path.write_text("Timecode,JawOpen\n10:00:00:00,open\n")
+    assert bpy.ops.portrait.import_arkit_csv(filepath=str(path)) == {"CANCELLED"}
+    assert 'has no number in column "jawOpen"' in session.engine().status.message
+    assert not armature.animation_data.nla_tracks
+
+
 def test_buttons_need_a_rig(scene):
-    for name in ("apply_pose", "search_pose", "mirror_expression", "random_motion", "look_at"):
+    for name in ("apply_pose", "search_pose", "mirror_expression", "random_motion", "look_at", "import_arkit_csv"):
         assert not getattr(bpy.ops.portrait, name).poll(), name
