@@ -19,6 +19,8 @@ from .scene import baked, find, image_plane, instants
 TICK_S = 0.1
 SETTLED_S = 0.5
 FRAMES_A_TICK = 20
+ECHO_S = 0.2
+"""For so long after a look Blender reports the objects as changed, because a scene was there and is gone."""
 _ROLES = {"ROOT", "RIG", "CAMERA"}
 
 clock = time.monotonic
@@ -34,10 +36,11 @@ class _Look:
 
 @dataclass
 class _State:
-    """What is known, by portrait; when something changed last; where the user's scene was; the looks that wait."""
+    """What is known, by portrait; when something changed and we looked last; the user's frame; looks that wait."""
 
     lines: dict[str, str] = field(default_factory=dict)
     changed: float | None = None
+    looked: float = float("-inf")
     frame: int | None = None
     looks: list[_Look] = field(default_factory=list)
 
@@ -113,6 +116,7 @@ def _go_on(look: _Look, scene: bpy.types.Scene) -> bool:
     part = whole[done : done + FRAMES_A_TICK]
     if root is None or not part:
         return False
+    _state.looked = clock()
     try:
         look.parts.append(baking.plan(root, scene, part))
     except errors.PortraitError as error:
@@ -129,7 +133,7 @@ def _go_on(look: _Look, scene: bpy.types.Scene) -> bool:
 @bpy.app.handlers.persistent
 def _after_update(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> None:
     """Notice what changes pictures; what changes only because another frame is shown does not."""
-    if instants.is_second(scene) or not _state.lines:
+    if instants.is_second(scene) or not _state.lines or clock() - _state.looked < ECHO_S:
         return
     same_frame, _state.frame = scene.frame_current == _state.frame, scene.frame_current
     if same_frame and any(_matters(update.id, scene) for update in depsgraph.updates):
