@@ -4,13 +4,14 @@
 - `panels/` is what the artist sees, `operators/` what the buttons do, `properties.py` and `preferences.py` what they
   edit.
 - `tasks.py` says what is asked of the engine, `engine.py` runs it, `worker_client.py` holds the process,
-  `session.py` the timer. `live.py` keeps a picture up to date, `baking.py` draws frames to disk.
+  `session.py` the timer. `backend.py` sets the engine up. `live.py` keeps a picture up to date, `baking.py` draws
+  frames to disk.
 - `scene/` turns arrays into Blender data. `batch.py` and `job.py` do the same without a window.
 
 Nothing is imported before `register()`.
 """
 
-_MODULES = ("preferences", "properties", "session", "live", "bake_state", "operators", "panels")
+_MODULES = ("preferences", "properties", "session", "backend", "live", "bake_state", "operators", "panels")
 
 
 def _modules() -> list:

@@ -275,6 +275,8 @@ class Engine:
             if isinstance(running.request, (protocol.Create, protocol.Reconstruct, protocol.Stylise, protocol.Open)):
                 # The worker forgets portraits that were not used for long; the latest it surely has.
                 self._open = {running.request.portrait}
+            elif isinstance(running.request, protocol.Free):
+                self._open.clear()
             running.reply_arrays.update(numpy_arrays(event.arrays))
             self._advance(tasks.Reply(event.fields, running.reply_arrays))
         elif isinstance(event, protocol.Error):

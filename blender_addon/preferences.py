@@ -36,9 +36,34 @@ class PortraitPreferences(bpy.types.AddonPreferences):
         ],
         default="auto",
     )
+    engine_folder: StringProperty(
+        name="Engine's folder",
+        description="Where Set Up puts the engine's environment; empty for the add-on's own folder",
+        subtype="DIR_PATH",
+    )
+    base_python: StringProperty(
+        name="Made of",
+        description="The Python 3.12 or 3.11 that the environment is made of; empty to look for one",
+        subtype="FILE_PATH",
+    )
+    wheels_folder: StringProperty(
+        name="Folder of wheels",
+        description="Install from the .whl files in this folder and download nothing; empty to download",
+        subtype="DIR_PATH",
+    )
+    compute: EnumProperty(
+        name="PyTorch for",
+        description="Which build of PyTorch Set Up installs",
+        items=[
+            ("cpu", "CPU", "Small, runs everywhere; from PyTorch's own index"),
+            ("cuda", "NVIDIA GPU", "Large; the build that fits the installed driver, from PyTorch's own index"),
+            ("pip", "As pip has it", "What pip's own index gives, for example that of a company"),
+        ],
+        default="cpu",
+    )
 
     def draw(self, context: bpy.types.Context) -> None:
-        from . import panels
+        from .panels import status
 
         layout = self.layout
         layout.use_property_split = True
@@ -51,21 +76,26 @@ class PortraitPreferences(bpy.types.AddonPreferences):
         row.prop(self, "python")
         column.prop(self, "models_folder")
         column.prop(self, "device")
-        column.operator("portrait.test_engine", icon="CHECKMARK")
-        panels.draw_status(layout)
+        row = column.row(align=True)
+        row.operator("portrait.setup_engine", icon="IMPORT")
+        row.operator("portrait.use_python", icon="FILE_FOLDER")
+        row.operator("portrait.test_engine", icon="CHECKMARK")
+        status.draw_setup(layout)
+        status.draw_status(layout)
 
 
-def _stored() -> PortraitPreferences | None:
+def stored() -> PortraitPreferences | None:
+    """Return the preferences that Blender keeps; None while the add-on is not enabled."""
     addon = bpy.context.preferences.addons.get(__package__)
     return addon.preferences if addon else None
 
 
 def worker_settings() -> WorkerSettings:
     """Return what the preferences and the environment say; `python` is "" where nothing is set."""
-    stored = _stored()
-    python = os.environ.get(PYTHON_VARIABLE) or (bpy.path.abspath(stored.python) if stored else "")
-    folder = bpy.path.abspath(stored.models_folder) if stored and stored.models_folder else ""
-    return WorkerSettings(python, folder or os.environ.get(MODELS_VARIABLE, ""), stored.device if stored else "auto")
+    chosen = stored()
+    python = os.environ.get(PYTHON_VARIABLE) or (bpy.path.abspath(chosen.python) if chosen else "")
+    folder = bpy.path.abspath(chosen.models_folder) if chosen and chosen.models_folder else ""
+    return WorkerSettings(python, folder or os.environ.get(MODELS_VARIABLE, ""), chosen.device if chosen else "auto")
 
 
 def required_worker_settings() -> WorkerSettings:

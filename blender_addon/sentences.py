@@ -15,6 +15,15 @@ def engine_missing() -> PortraitError:
     )
 
 
+def no_torch(why: str) -> PortraitError:
+    """The chosen interpreter cannot run networks."""
+    return PortraitError(
+        f"That Python has no torch (tried: `import torch`: {why}).",
+        "Choose a Python that has PyTorch, or install it there by the command that System shows.",
+        kind="engine",
+    )
+
+
 def offline(commands: str) -> PortraitError:
     """Blender's preferences forbid downloads; `commands` do the same by hand."""
     return PortraitError(
@@ -48,6 +57,11 @@ def no_portrait() -> UsageError:
 def no_photo() -> UsageError:
     """Create from a photo, and none is chosen."""
     return UsageError("No photo is chosen.", "Choose a photo of one person from the front.")
+
+
+def no_speech() -> UsageError:
+    """Curves from speech, and no recording is chosen."""
+    return UsageError("No recording is chosen.", "Choose a sound file of somebody who speaks, such as a WAV.")
 
 
 def no_style() -> UsageError:

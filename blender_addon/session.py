@@ -29,10 +29,12 @@ def engine() -> Engine:
     return _engine
 
 
-def start(title: str, task: tasks.Task, apply: Callable[[Any], None], in_passing: bool = False) -> None:
+def start(
+    title: str, task: tasks.Task, apply: Callable[[Any], None], in_passing: bool = False, undo: bool = True
+) -> None:
     """Run a task; `apply` gets the result and changes the scene, as one undo step called `title`.
 
-    What is done in passing is no step, and gives way to the next task.
+    What is done in passing is no step, and gives way to the next task. `undo` is False for what changes no scene.
 
     Returns at once in the window, where a timer does the rest. In the background, where no timer ever runs, returns
     when it is done.
@@ -42,7 +44,7 @@ def start(title: str, task: tasks.Task, apply: Callable[[Any], None], in_passing
         apply(result)
         _undo_push(title)
 
-    engine().start(title, task, apply if in_passing else apply_as_one_step, in_passing)
+    engine().start(title, task, apply_as_one_step if undo and not in_passing else apply, in_passing)
     if bpy.app.background:
         while engine().step(PUMP_S):
             pass

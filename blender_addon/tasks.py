@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,9 +113,32 @@ def surface(kept: KeptPortrait, detail: int, controls: dict[str, Any]) -> Task:
     return (yield from _surface(kept.identifier, detail, controls))
 
 
+@dataclass(frozen=True)
+class Speech:
+    """What a face does that says what was recorded: values [n] by the name of a slider or of a turn of the head."""
+
+    name: str
+    fps: float
+    tracks: dict[str, np.ndarray]
+
+
+def speak(choice: requests.SpeakChoice) -> Task:
+    """Listen to a recording; returns a Speech."""
+    reply = yield Step("Listening", requests.speak(choice))
+    names, values = reply.fields.get("names"), reply.arrays.get("curves")
+    if not names or values is None or values.shape[1:] != (len(names),):
+        raise errors.ProtocolError("The engine's curves do not fit their names.")
+    return Speech(Path(choice.audio).name, float(reply.fields["fps"]), dict(zip(names, values.T, strict=True)))
+
+
 def test() -> Task:
     """Ask for nothing but the list of models: the engine has then started and answered; returns the fields."""
     return (yield Step("Testing the engine", protocol.List(0))).fields
+
+
+def free() -> Task:
+    """Let the worker drop its models and portraits; returns the memory that it still takes, MB."""
+    return float((yield Step("Freeing memory", protocol.Free(0))).fields.get("memory_mb", 0.0))
 
 
 @dataclass(frozen=True)

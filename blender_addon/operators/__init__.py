@@ -3,9 +3,18 @@
 
 import bpy
 
-from . import animate, bake, create, engine, picture
+from . import animate, bake, create, engine, job, picture, setup, speak
 
-CLASSES = (*create.CLASSES, *picture.CLASSES, *bake.CLASSES, *animate.CLASSES, *engine.CLASSES)
+CLASSES = (
+    *create.CLASSES,
+    *picture.CLASSES,
+    *bake.CLASSES,
+    *animate.CLASSES,
+    *speak.CLASSES,
+    *engine.CLASSES,
+    *setup.CLASSES,
+    *job.CLASSES,
+)
 
 
 def register() -> None:

@@ -31,7 +31,46 @@ class PORTRAIT_OT_test_engine(bpy.types.Operator):
 
         # A test starts from nothing, so that it finds what a first start would find.
         engine.stop()
-        session.start("Test Engine", tasks.test(), show)
+        session.start("Test Engine", tasks.test(), show, undo=False)
+        return common.finished(self)
+
+
+class PORTRAIT_OT_start_engine(bpy.types.Operator):
+    """Start the engine now, so that the first portrait does not wait for it"""
+
+    bl_idname = "portrait.start_engine"
+    bl_label = "Start"
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        if session.engine().pid is not None:
+            cls.poll_message_set("The engine is running")
+            return False
+        return common.engine_is_free(cls)
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        session.start("Start Engine", tasks.test(), lambda _: None, undo=False)
+        return common.finished(self)
+
+
+class PORTRAIT_OT_free_memory(bpy.types.Operator):
+    """Let the engine drop all models and portraits from memory; they are read again when they are needed"""
+
+    bl_idname = "portrait.free_memory"
+    bl_label = "Free Memory"
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        if session.engine().pid is None:
+            cls.poll_message_set("The engine is not running")
+            return False
+        return common.engine_is_free(cls)
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        def show(memory_mb: float) -> None:
+            session.engine().notice(f"The engine dropped its models: it now takes {memory_mb:.0f} MB.")
+
+        session.start("Free Memory", tasks.free(), show, undo=False)
         return common.finished(self)
 
 
@@ -104,6 +143,8 @@ class PORTRAIT_OT_preferences(bpy.types.Operator):
 
 CLASSES = (
     PORTRAIT_OT_test_engine,
+    PORTRAIT_OT_start_engine,
+    PORTRAIT_OT_free_memory,
     PORTRAIT_OT_cancel,
     PORTRAIT_OT_stop_engine,
     PORTRAIT_OT_dismiss,

@@ -3,16 +3,26 @@
 
 import bpy
 
-from .. import preferences, sentences, session
+from .. import backend, preferences, sentences, session, setup_backend
 from ..operators.engine import (
     PORTRAIT_OT_cancel,
     PORTRAIT_OT_copy_report,
     PORTRAIT_OT_dismiss,
     PORTRAIT_OT_preferences,
 )
+from ..operators.setup import (
+    PORTRAIT_OT_cancel_setup,
+    PORTRAIT_OT_copy_setup_command,
+    PORTRAIT_OT_copy_setup_log,
+    PORTRAIT_OT_dismiss_setup,
+    PORTRAIT_OT_setup_engine,
+    PORTRAIT_OT_use_python,
+)
 from .common import PortraitPanel, draw_text
 
 _PREFERENCES_KINDS = {"engine", "model"}
+_COMMAND_KINDS = {"engine", "offline", "setup"}
+_LOG_COLUMNS = 80
 _PREVIEW_SCALE = 9.0
 """Size of the picture of what is being made, in heights of a button."""
 
@@ -23,15 +33,14 @@ class PORTRAIT_PT_status(PortraitPanel, bpy.types.Panel):
     bl_label = "Neural Portrait"
 
     def draw(self, _context: bpy.types.Context) -> None:
-        layout = self.layout
-        draw_status(layout)
-        settings = preferences.worker_settings()
-        if not settings.python and session.engine().status.state != "error":
-            missing = sentences.engine_missing()
-            box = layout.box()
-            draw_text(box, missing.message, icon="INFO")
-            draw_text(box, missing.hint, icon="BLANK1")
-            box.operator(PORTRAIT_OT_preferences.bl_idname, text="Choose Python", icon="PREFERENCES")
+        layout, status = self.layout, session.engine().status
+        missing = not preferences.worker_settings().python
+        if not (missing and status.message == sentences.engine_missing().message):  # which is said below
+            draw_status(layout)
+        draw_setup(layout)
+        if missing:
+            if not backend.busy():
+                _draw_missing_engine(layout)
             return
         about = session.engine().about
         if about:
@@ -67,3 +76,61 @@ def draw_status(layout: bpy.types.UILayout) -> None:
         row = layout.row(align=True)
         draw_text(row, f"{status.message} {status.hint}".strip(), icon="INFO")
         row.operator(PORTRAIT_OT_dismiss.bl_idname, text="", icon="X", emboss=False)
+
+
+def draw_setup(layout: bpy.types.UILayout) -> None:
+    """Draw the set-up or check that runs, or what it failed at."""
+    job = backend.job()
+    if job is None:
+        return
+    if backend.busy():
+        row = layout.row(align=True)
+        row.progress(factor=job.fraction, text=job.stage)
+        row.operator(PORTRAIT_OT_cancel_setup.bl_idname, text="", icon="X")
+        if job.log:
+            draw_text(layout, job.log[-1][:_LOG_COLUMNS], icon="BLANK1")
+        return
+    if job.state == "cancelled" or job.error is None:
+        row = layout.row(align=True)
+        draw_text(row, f"{job.title}: cancelled. Nothing was left behind.", icon="INFO")
+        row.operator(PORTRAIT_OT_dismiss_setup.bl_idname, text="", icon="X", emboss=False)
+        return
+    box = layout.box()
+    box.alert = True
+    draw_text(box, job.error.message, icon="ERROR")
+    if job.error.hint:
+        draw_text(box, job.error.hint, icon="BLANK1")
+    row = box.row(align=True)
+    if job.error.kind == "newer python":
+        row.operator(PORTRAIT_OT_setup_engine.bl_idname, text="Use It Anyway", icon="IMPORT").newer = True
+    if job.error.kind == "offline":
+        row.operator(PORTRAIT_OT_preferences.bl_idname, icon="PREFERENCES")
+    if job.error.kind in _COMMAND_KINDS:
+        row.operator(PORTRAIT_OT_copy_setup_command.bl_idname, icon="COPYDOWN")
+    row.operator(PORTRAIT_OT_copy_setup_log.bl_idname, icon="COPYDOWN")
+    row.operator(PORTRAIT_OT_dismiss_setup.bl_idname, text="", icon="X")
+
+
+def draw_announcement(layout: bpy.types.UILayout) -> None:
+    """Say what a set-up brings, how large it is, where it goes, and how it is undone."""
+    choice = backend.choice()
+    download_gb, disk_gb = setup_backend.SIZES_GB[choice.compute]
+    what = "installed from your folder of wheels" if choice.wheels else f"{download_gb:.1f} GB are downloaded"
+    draw_text(
+        layout,
+        f"Set Up makes an environment for the engine: {what}, {disk_gb:.1f} GB on disk, in {choice.folder}. "
+        "Nothing else on this computer is changed; Remove Engine in System deletes it.",
+        icon="BLANK1",
+    )
+
+
+def _draw_missing_engine(layout: bpy.types.UILayout) -> None:
+    """Draw the only thing that is shown before there is an engine."""
+    missing = sentences.engine_missing()
+    box = layout.box()
+    draw_text(box, missing.message, icon="INFO")
+    draw_announcement(box)
+    column = box.column(align=True)
+    column.operator(PORTRAIT_OT_setup_engine.bl_idname, icon="IMPORT")
+    column.operator(PORTRAIT_OT_use_python.bl_idname, icon="FILE_FOLDER")
+    column.operator(PORTRAIT_OT_preferences.bl_idname, icon="PREFERENCES")

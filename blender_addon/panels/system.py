@@ -1,16 +1,27 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The engine process."""
+"""The engine process and its environment."""
 
 import bpy
 
-from .. import preferences, session
+from .. import backend, packages, preferences, session
 from ..operators.engine import (
     PORTRAIT_OT_copy_report,
+    PORTRAIT_OT_free_memory,
     PORTRAIT_OT_preferences,
+    PORTRAIT_OT_start_engine,
     PORTRAIT_OT_stop_engine,
     PORTRAIT_OT_test_engine,
 )
+from ..operators.setup import (
+    PORTRAIT_OT_check_python,
+    PORTRAIT_OT_copy_setup_command,
+    PORTRAIT_OT_remove_engine,
+    PORTRAIT_OT_setup_engine,
+    PORTRAIT_OT_use_python,
+)
 from .common import PortraitPanel, draw_text
+
+_LOG_LINES = 6
 
 
 class PORTRAIT_PT_system(PortraitPanel, bpy.types.Panel):
@@ -28,12 +39,36 @@ class PORTRAIT_PT_system(PortraitPanel, bpy.types.Panel):
         for name in ("python", "torch", "device", "memory_mb", "threads"):
             if name in engine.about:
                 column.label(text=f"{name.replace('_mb', ' (MB)').capitalize()}: {engine.about[name]}")
-        row = layout.row(align=True)
-        row.operator(PORTRAIT_OT_test_engine.bl_idname, icon="CHECKMARK")
-        row.operator(PORTRAIT_OT_stop_engine.bl_idname, icon="CANCEL")
+        column = layout.column(align=True)
+        row = column.row(align=True)
+        row.operator(PORTRAIT_OT_start_engine.bl_idname, icon="PLAY")
+        row.operator(PORTRAIT_OT_stop_engine.bl_idname, text="Stop", icon="CANCEL")
+        row.operator(PORTRAIT_OT_test_engine.bl_idname, text="Restart", icon="FILE_REFRESH")
         row.operator(PORTRAIT_OT_preferences.bl_idname, text="", icon="PREFERENCES")
+        column.operator(PORTRAIT_OT_free_memory.bl_idname, icon="BRUSH_DATA")
+        _draw_environment(layout)
         if engine.log:
             box = layout.box()
-            for line in engine.log[-6:]:
+            for line in engine.log[-_LOG_LINES:]:
                 draw_text(box, line, width=60)
             box.operator(PORTRAIT_OT_copy_report.bl_idname, text="Copy Log", icon="COPYDOWN")
+
+
+def _draw_environment(layout: bpy.types.UILayout) -> None:
+    """Draw what is known of the engine's Python, and the buttons that change it."""
+    box = layout.box()
+    found = backend.inspection()
+    if found is not None:
+        for line in packages.report(found):
+            draw_text(box, line, icon="ERROR" if line.startswith("Missing") else "NONE")
+        command = packages.install_missing(found)
+        if command:
+            draw_text(box, f"Install it by: {command}")
+            box.operator(PORTRAIT_OT_copy_setup_command.bl_idname, icon="COPYDOWN")
+    column = box.column(align=True)
+    row = column.row(align=True)
+    row.operator(PORTRAIT_OT_check_python.bl_idname, text="Check Python", icon="VIEWZOOM")
+    row.operator(PORTRAIT_OT_use_python.bl_idname, text="Use Another...", icon="FILE_FOLDER")
+    row = column.row(align=True)
+    row.operator(PORTRAIT_OT_setup_engine.bl_idname, icon="IMPORT")
+    row.operator(PORTRAIT_OT_remove_engine.bl_idname, text="Remove", icon="TRASH")

@@ -7,7 +7,8 @@ starts the real worker. The name of the model decides how it behaves:
 - "default-eg3d": answers at once;  "slow": works for a minute, but obeys cancel;  "deaf": the same without obeying;
 - "dies": says why on stderr and is gone;  "babble": writes nonsense;
 - "missing", "memory": answers an error of that kind;
-- "moving": can be animated: jawOpen makes its pictures bluer, and its surfaces are told as they look then.
+- "moving": can be animated: jawOpen makes its pictures bluer, and its surfaces are told as they look then;
+- "crashes": the same, but it is gone when it shall draw a jaw that is open by 0.7 or more.
 """
 
 import contextlib
@@ -26,7 +27,9 @@ from neural_core import __version__, protocol
 
 RADII = np.array([0.08, 0.12, 0.10], np.float32)  # metres
 PREVIEW_S = 0.15  # longer than a tick of the add-on
+MOVING = (b"moving", b"crashes")
 JAW_DROP = np.array([0.0, -0.03, -0.01], np.float32)
+SPEECH_JAW, SPEECH_YAW = 0.4, 0.2  # the latter radians
 JOINTS = ("root", "neck", "head", "jaw", "left_eye", "right_eye")
 PARENTS = (-1, 0, 1, 2, 2, 2)
 SIDES = ("Left", "Right")
@@ -161,6 +164,10 @@ class Worker:
     def list(self, request: protocol.List) -> None:
         self.send(protocol.Done(request.id, {"models": [{"name": "default-eg3d"}]}))
 
+    def free(self, request: protocol.Free) -> None:
+        self.portraits.clear()
+        self.send(protocol.Done(request.id, {"memory_mb": 21.4}))
+
     def create(self, request: protocol.Create) -> None:
         if request.model in ("slow", "deaf"):
             self.linger(request, obey=request.model == "slow")
@@ -197,6 +204,19 @@ class Worker:
             self.previews(request.id, request.iterations)
             self.created(request.id, request.portrait, 0.7)
 
+    def speak(self, request: protocol.Speak) -> None:
+        """A second of speech: a jaw that opens and shuts, and a head that turns to its left if it may."""
+        if not Path(request.audio).is_file():
+            self.send(
+                protocol.Error(request.id, "input", f'Cannot read "{request.audio}": No such file.', "WAV works.")
+            )
+            return
+        share = np.arange(round(request.fps)) / round(request.fps)
+        jaw, yaw = request.strength * SPEECH_JAW * np.sin(np.pi * share), request.gestures * SPEECH_YAW * share
+        values = np.stack([jaw, yaw], axis=1).astype(np.float32)
+        fields = {"fps": request.fps, "seconds": 1.0, "names": ["jawOpen", "headYaw"]}
+        self.send(protocol.Done(request.id, fields, raw({"curves": values})))
+
     def previews(self, number: int, steps: int) -> None:
         """Show two pictures on the way, the jaw more and more open."""
         for part in (1, 2):
@@ -206,7 +226,7 @@ class Worker:
 
     def open(self, request: protocol.Open) -> None:
         _, kind, seed = request.arrays["file"].data.split()
-        self.portraits[request.portrait] = ("moving" if kind == b"moving" else "default-eg3d", int(seed))
+        self.portraits[request.portrait] = (kind.decode() if kind in MOVING else "default-eg3d", int(seed))
         self.created(request.id, request.portrait, 0.7)
 
     def created(self, number: int, portrait: str, truncation: float | None) -> None:
@@ -223,17 +243,19 @@ class Worker:
             "camera": list(CAMERA),
             "joint_names": list(JOINTS),
             "action_names": list(ACTIONS),
-            "animatable": model == "moving",
+            "animatable": model.encode() in MOVING,
             "controls": [],
             "notes": ["The face looks away."] if truncation is None else [],
         }
         arrays = rig(seed)
-        if model == "moving":
-            arrays["portrait"] = np.frombuffer(b"stub moving %d" % seed, np.uint8)
+        if model.encode() in MOVING:
+            arrays["portrait"] = np.frombuffer(b"stub %s %d" % (model.encode(), seed), np.uint8)
         self.send(protocol.Done(number, fields, raw(arrays)))
 
     def render(self, request: protocol.Render) -> None:
         if self.known(request.id, request.portrait):
+            if self.portraits[request.portrait][0] == "crashes" and self.jaw(request) >= 0.7:
+                os._exit(3)
             self.send(protocol.Image(request.id, raw({"image": picture(request.size, self.jaw(request))})))
             self.send(protocol.Done(request.id, {"size": request.size, "seconds": 0.0}))
 

@@ -8,41 +8,7 @@ import staging
 from neural_portrait import model_list, panels, preferences, sentences, session
 from neural_portrait.neural_core import __version__
 from neural_portrait.scene import find, lights
-
-
-class Recorder:
-    """Stands in for Blender's layout: remembers the words and buttons that a panel draws."""
-
-    def __init__(self, kept=None):
-        self.kept = kept if kept is not None else {"text": [], "buttons": []}
-
-    def label(self, text="", **_):
-        self.kept["text"].append(text)
-
-    def progress(self, text="", **_):
-        self.kept["text"].append(text)
-
-    def operator(self, name, **_):
-        self.kept["buttons"].append(name)
-        return self
-
-    def prop(self, *_, **__):
-        pass
-
-    def panel(self, *_, **__):
-        return Recorder(self.kept), Recorder(self.kept)
-
-    def row(self, **_):
-        return Recorder(self.kept)
-
-    column = box = row
-
-
-def drawn(panel, context=None):
-    """Return all words of a panel as one text, and the names of its buttons."""
-    layout = Recorder()
-    panel.draw(type("Panel", (), {"layout": layout})(), context or bpy.context)
-    return " ".join(" ".join(layout.kept["text"]).split()), layout.kept["buttons"]
+from recording import drawn
 
 
 def shown():
@@ -63,7 +29,7 @@ def test_nothing_to_say_when_idle(scene):
 def test_engine_missing_is_the_only_thing_shown(scene, no_python):
     text, buttons = shown()
     assert "Neural Portrait needs its engine, a Python 3.11 or 3.12 with PyTorch." in text
-    assert buttons == ["portrait.preferences"]
+    assert buttons == ["portrait.setup_engine", "portrait.use_python", "portrait.preferences"]
     assert not panels.PORTRAIT_PT_create.poll(bpy.context)
     assert bpy.ops.portrait.create() == {"CANCELLED"}
     text, buttons = shown()
