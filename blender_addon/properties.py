@@ -14,7 +14,7 @@ from bpy.props import (
 
 from . import model_list, preferences
 from .poses import ITEMS as POSES
-from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE
+from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE, STRENGTH_LIMIT
 
 
 def _search_models(_self: bpy.types.ID, _context: bpy.types.Context, text: str) -> list[str]:
@@ -52,6 +52,29 @@ class PortraitSettings(bpy.types.PropertyGroup):
     )
     style: StringProperty(
         name="Style", description='What the portrait is to look like, in English: "a charcoal drawing"'
+    )
+    speech: StringProperty(
+        name="Recording", description="Somebody who speaks: WAV, FLAC, MP3, M4A or OGG", subtype="FILE_PATH"
+    )
+    speech_start: IntProperty(name="Start", description="The frame at which the recording begins", default=1)
+    speech_strength: FloatProperty(
+        name="Strength",
+        description="Size of the mouth's movements",
+        default=1.0,
+        min=0.0,
+        max=STRENGTH_LIMIT,
+        soft_max=2.0,
+    )
+    speech_gestures: FloatProperty(
+        name="Gestures",
+        description="Size of the movements of brows and head; 0 leaves out the blinks, too",
+        default=1.0,
+        min=0.0,
+        max=STRENGTH_LIMIT,
+        soft_max=2.0,
+    )
+    speech_sound: BoolProperty(
+        name="Add Sound", description="Put the recording into the sequencer, so that it is heard", default=True
     )
     seed: IntProperty(
         name="Seed",

@@ -16,6 +16,8 @@ DEFAULT_MODEL = "default-eg3d"
 SEED_LIMIT = 2**31 - 1
 DETAIL_RANGE = (32, 512)
 SIZE_RANGE = (16, 2048)
+SPEECH_FPS_RANGE = (10.0, 120.0)
+STRENGTH_LIMIT = 3.0
 
 
 def new_identifier() -> str:
@@ -61,6 +63,34 @@ class CreateChoice:
 
 
 @dataclass(frozen=True)
+class SpeakChoice:
+    """What is said, and how."""
+
+    audio: str
+    """A sound file."""
+    fps: float = 25.0
+    """Curve values a second."""
+    strength: float = 1.0
+    """Size of the mouth's movements."""
+    gestures: float = 1.0
+    """Size of the movements of brows and head; 0 leaves out the blinks, too."""
+    seed: int = 0
+    """Of when somebody blinks and nods."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what no worker could do."""
+        if not SPEECH_FPS_RANGE[0] <= self.fps <= SPEECH_FPS_RANGE[1]:
+            raise errors.UsageError(
+                f"{self.fps:g} frames a second are not in {SPEECH_FPS_RANGE[0]:g} .. {SPEECH_FPS_RANGE[1]:g}."
+            )
+        for name in ("strength", "gestures"):
+            if not 0.0 <= getattr(self, name) <= STRENGTH_LIMIT:
+                raise errors.UsageError(f"The {name} {getattr(self, name):g} is not in 0 .. {STRENGTH_LIMIT:g}.")
+        if not 0 <= self.seed <= SEED_LIMIT:
+            raise errors.UsageError(f"The seed {self.seed} is not in 0 .. {SEED_LIMIT}.")
+
+
+@dataclass(frozen=True)
 class Shot:
     """A portrait at one instant: a camera label in head space, and what the face does (`messages.Render.controls`)."""
 
@@ -79,6 +109,11 @@ def create(choice: CreateChoice) -> protocol.Create | protocol.Reconstruct:
 def stylise(source: str, text: str, identifier: str) -> protocol.Stylise:
     """Return the request for a portrait like `source`, in a style that a text describes."""
     return protocol.Stylise(0, source, text, identifier)
+
+
+def speak(choice: SpeakChoice) -> protocol.Speak:
+    """Return the request for the curves of a face that says what was recorded."""
+    return protocol.Speak(0, choice.audio, choice.fps, choice.strength, choice.gestures, choice.seed)
 
 
 def open_portrait(identifier: str, data: bytes) -> protocol.Open:

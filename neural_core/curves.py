@@ -76,12 +76,16 @@ def as_actions(values: Columns, count: int) -> NDArray[np.float64]:
     return actions.clip(0.0, 1.0)
 
 
+def columns(curves: Curves) -> Columns:
+    """Return the curves [n] that move, by name; of a face that never moves one at rest, so that it has a length."""
+    both = np.concatenate([curves.actions, curves.head], 1).round(_DECIMALS) + 0.0  # + 0.0 makes -0.0 a plain 0
+    moving = {name: column for name, column in zip(NAMES, both.T, strict=True) if column.any()}
+    return moving or {"jawOpen": np.zeros(len(curves))}
+
+
 def write_curves(path: Path, curves: Curves) -> None:
     """Write curves, those that never move left out; equal curves give equal files. Raises PortraitError."""
-    columns = np.concatenate([curves.actions, curves.head], 1).round(_DECIMALS) + 0.0  # + 0.0 makes -0.0 a plain 0
-    moving = {name: column.tolist() for name, column in zip(NAMES, columns.T, strict=True) if column.any()}
-    # A face that never moves still has a length.
-    moving = moving or {"jawOpen": [0.0] * len(curves)}
+    moving = {name: column.tolist() for name, column in columns(curves).items()}
     write_bytes(path, json.dumps({"format": FORMAT, "fps": curves.fps, "curves": moving}).encode())
 
 
@@ -110,13 +114,13 @@ def parse_curves(content: object) -> Curves:
         raise InputError(f'"fps" is {fps!r}.', "Give frames a second, a number above 0.")
     if not isinstance(values, Mapping) or not values:
         raise InputError('"curves" names no curve.', 'Give at least one, as {"jawOpen": [0.0, 0.1]}.')
-    columns = {name: _column(name, values[name]) for name in values}
-    lengths = {len(column): name for name, column in columns.items()}
+    found = {name: _column(name, values[name]) for name in values}
+    lengths = {len(column): name for name, column in found.items()}
     if len(lengths) > 1:
         (short, one), (long, other) = sorted(lengths.items())[:2]
         raise InputError(f'"{one}" has {short} values and "{other}" {long}.', "All curves have the same length.")
     none = np.zeros(next(iter(lengths)))
-    actions, head = (np.stack([columns.get(name, none) for name in names], 1) for names in (ACTIONS, HEAD))
+    actions, head = (np.stack([found.get(name, none) for name in names], 1) for names in (ACTIONS, HEAD))
     return Curves(float(fps), actions, head)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What makes a portrait move over time: curves, a record, or a clip of somebody, read into one form."""
+"""What makes a portrait move over time: curves, speech, a record, or a clip of somebody, read into one form."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read(path: Path, most: int = MOST_FRAMES, report: Report = silent) -> Drive:
     """Return what drives a portrait; the file's ending says what it is.
 
     Args:
-        path: curves (.json), a record (.npz), or a clip, which is captured.
+        path: curves (.json), a record (.npz), speech (.wav), or a clip, which is captured.
         most: how many frames at most, from the start.
         report: told of progress.
 
@@ -62,23 +62,20 @@ def read(path: Path, most: int = MOST_FRAMES, report: Report = silent) -> Drive:
         InputError: if the file is missing, damaged, or shows no face that moves.
         UsageError: if nothing can be driven by such a file.
     """
-    drive = {"curves": _of_curves, "record": _of_record, "clip": _of_clip}[kind_of(path)](path, most, report)
+    readers = {"curves": _of_curves, "record": _of_record, "speech": _of_speech, "clip": _of_clip}
+    drive = readers[kind_of(path)](path, most, report)
     cameras = None if drive.cameras is None else drive.cameras[:most]
     return Drive(drive.fps, drive.actions[:most], drive.joints[:most], cameras)
 
 
 def kind_of(path: Path) -> str:
-    """Return "curves", "record" or "clip", by the file's name. Raises UsageError for any other."""
-    suffix = path.suffix.lower()
-    if suffix in SPEECH:
-        raise UsageError(
-            f'"{path}" is speech, and nothing here turns speech into a moving face yet.',
-            "Give curves (.json), a clip of somebody who speaks, or a record (.npz).",
-        )
-    kind = "clip" if is_clip(path) else {".json": "curves", ".npz": "record"}.get(suffix)
+    """Return "curves", "record", "speech" or "clip", by the file's name. Raises UsageError for any other."""
+    kinds = {".json": "curves", ".npz": "record", **dict.fromkeys(SPEECH, "speech")}
+    kind = "clip" if is_clip(path) else kinds.get(path.suffix.lower())
     if kind is None:
         raise UsageError(
-            f'Nothing can be driven by "{path}".', "Give curves (.json), a record (.npz) or a clip (.mp4)."
+            f'Nothing can be driven by "{path}".',
+            "Give curves (.json), speech (.wav), a record (.npz) or a clip (.mp4).",
         )
     return kind
 
@@ -105,6 +102,13 @@ def of_record(record: Record, name: str) -> Drive:
 
 def _of_curves(path: Path, most: int, report: Report) -> Drive:
     curves = read_curves(path)
+    return Drive(curves.fps, curves.actions, curves.joints())
+
+
+def _of_speech(path: Path, most: int, report: Report) -> Drive:
+    from .audio.speech import speak
+
+    curves = speak(path, report=report)
     return Drive(curves.fps, curves.actions, curves.joints())
 
 

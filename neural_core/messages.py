@@ -175,6 +175,23 @@ class Export(Message):
 
 
 @dataclass(frozen=True)
+class Speak(Message):
+    """Listen to speech and tell what a face does that says it. `audio` is a file that the worker can read.
+
+    `fps` is the curves' rate, `strength` the size of the mouth's movements, `gestures` that of brows and head (0 leaves
+    out the blinks, too), `seed` decides when somebody blinks and nods. `done` gives fps, seconds, names (of curves as
+    in portrait-curves/1; those that never move are left out), and array curves f4[frames, names].
+    """
+
+    type = "speak"
+    audio: str
+    fps: float = 25.0
+    strength: float = 1.0
+    gestures: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Free(Message):
     """Drop all models and portraits from memory. `done` gives memory_mb."""
 
@@ -239,7 +256,7 @@ class Error(Message):
 
 
 REQUESTS: tuple[type[Message], ...] = (
-    *(Hello, List, Load, Create, Reconstruct, Stylise, Open, Render, Mesh, Export, Free, Cancel),
+    *(Hello, List, Load, Create, Reconstruct, Stylise, Open, Render, Mesh, Export, Speak, Free, Cancel),
 )
 ANSWERS: tuple[type[Message], ...] = (Progress, Image, Array, Done, Error)
 MESSAGES: dict[str, type[Message]] = {message.type: message for message in REQUESTS + ANSWERS}

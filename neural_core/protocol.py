@@ -46,6 +46,7 @@ from .messages import (
     RawArray,
     Reconstruct,
     Render,
+    Speak,
     Stylise,
 )
 
@@ -73,6 +74,7 @@ __all__ = [
     "RawArray",
     "Reconstruct",
     "Render",
+    "Speak",
     "Stylise",
     "encode",
     "read",

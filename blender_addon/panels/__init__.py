@@ -6,6 +6,7 @@ import bpy
 from .animate import PORTRAIT_PT_animate
 from .create import PORTRAIT_PT_create, PORTRAIT_PT_style
 from .render import PORTRAIT_PT_show
+from .speak import PORTRAIT_PT_speak
 from .status import PORTRAIT_PT_status
 from .system import PORTRAIT_PT_system
 
@@ -13,6 +14,7 @@ CLASSES = (
     PORTRAIT_PT_status,
     PORTRAIT_PT_create,
     PORTRAIT_PT_animate,
+    PORTRAIT_PT_speak,
     PORTRAIT_PT_show,
     PORTRAIT_PT_style,
     PORTRAIT_PT_system,

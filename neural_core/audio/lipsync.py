@@ -40,7 +40,7 @@ JAW, CLOSE = MOUTH.index("jawOpen"), MOUTH.index("mouthClose")
 class LipSyncConfig:
     """Size of the network, and what its shares mean."""
 
-    channels: int = 96
+    channels: int = 64
     dilations: tuple[int, ...] = (1, 2, 4, 8, 4, 1)
     """Of the blocks; steps of 20 ms."""
     parted: float = 0.3

@@ -25,6 +25,7 @@ from .models import Models
 from .options import Common
 from .reconstruct import Reconstruct
 from .render import Render
+from .speak import Speak
 from .stylise import Stylise
 from .worker import Worker
 
@@ -34,6 +35,7 @@ COMMANDS = {
     "render": Render,
     "mesh": Mesh,
     "animate": Animate,
+    "speak": Speak,
     "capture": Capture,
     "reconstruct": Reconstruct,
     "stylise": Stylise,

@@ -17,6 +17,7 @@ from .options import Common, View, check_output, parse_background, parse_express
 from .render import FILM_BACKGROUND, read_portrait_file
 
 if TYPE_CHECKING:
+    from ..audio.io import Track
     from ..cameras import Camera
     from ..drive import Drive
     from ..media import Picture
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Animate:
-    """Make a film of a portrait that does what a clip, curves or a record say; its model must be one that moves."""
+    """Make a film of a portrait that does what a clip, speech, curves or a record say; its model must move."""
 
     file: tyro.conf.Positional[Path]
     """FILE.portrait."""
     drive: Path
-    """A clip of somebody (.mp4), curves (.json), or a record (.npz)."""
+    """A clip of somebody (.mp4), speech (.wav), which is then heard, curves (.json), or a record (.npz)."""
     out: Path
     """FILE.mp4."""
     camera: Literal["front", "drive"] = "front"
@@ -53,18 +54,29 @@ class Animate:
         console.report("Starting engine", 0, 1)
         from .. import controls, drive, media, studio
 
-        drive.kind_of(self.drive)
+        kind = drive.kind_of(self.drive)
         maker = studio.Studio(self.common.device)
         loaded, portrait = maker.open(data, self.file.name, console.report)
         if not loaded.system.info.controls:
             raise controls.still_face(loaded.title)
         driven = drive.read(self.drive, self.frames, console.report)
         if self.camera == "drive" and driven.cameras is None:
-            raise UsageError("Curves were not filmed by a camera.", "Leave --camera out.")
+            raise UsageError("What drives it was not filmed by a camera.", "Leave --camera out.")
         pictures = self._pictures(maker, loaded, portrait, driven, console)
-        count = media.write_mp4(self.out, pictures, driven.fps, studio.provenance(portrait))
+        track = self._track(driven, console) if kind == "speech" else None
+        count = media.write_mp4(self.out, pictures, driven.fps, studio.provenance(portrait), track)
         console.facts.update(frames=count, fps=driven.fps)
         console.made(self.out, f"{count} frames of {self.file.name}, driven by {self.drive.name}")
+
+    def _track(self, driven: Drive, console: Console) -> Track:
+        """Return the sound of the film, and say so if it is cut."""
+        from ..audio.io import read_track
+
+        track = read_track(self.drive)
+        missing = track.samples.shape[1] / track.rate - len(driven) / driven.fps
+        if missing > 1 / driven.fps:
+            console.note(f"The last {missing:.1f} s of the speech are left out: --frames takes more.")
+        return track
 
     def _pictures(
         self, maker: Studio, loaded: Loaded, portrait: Portrait, driven: Drive, console: Console

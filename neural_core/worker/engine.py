@@ -72,6 +72,7 @@ class Engine:
             protocol.Render: self._render,
             protocol.Mesh: self._mesh,
             protocol.Export: self._export,
+            protocol.Speak: self._speak,
             protocol.Free: self._free,
         }
 
@@ -186,6 +187,17 @@ class Engine:
             field = self._posed(request.portrait, request.controls).field
             mesh.export(self._studio.surface(field, request.detail, report), path, request.kind)
         return Result({"path": str(path), "bytes": path.stat().st_size})
+
+    def _speak(self, request: protocol.Speak, report: Report) -> Result:
+        from ..audio.speech import Manner, speak
+        from ..curves import columns
+
+        manner = Manner(request.fps, request.strength, request.gestures, request.seed)
+        curves = speak(Path(request.audio), manner, device=self._studio.device, report=report)
+        moving = columns(curves)
+        values = np.stack(list(moving.values()), axis=1).astype(np.float32)
+        fields = {"fps": curves.fps, "seconds": len(curves) / curves.fps, "names": list(moving)}
+        return Result(fields, {"curves": values})
 
     def _free(self, request: protocol.Free, report: Report) -> Result:
         self._held.clear()

@@ -42,7 +42,7 @@ class DataConfig:
     """Folders written by `python -m training.synthesize speech --fps 50`."""
     limit: int = 0
     """Use at most this many clips; 0 uses all."""
-    seconds: float = 4.0
+    seconds: float = 3.0
     """Length of the pieces that are learnt from."""
 
     def __post_init__(self) -> None:
@@ -164,8 +164,9 @@ class LipSyncRecipe:
         sound, mouths = torch.stack([c[0] for c in cuts]), torch.stack([c[1] for c in cuts])
         hush = chance() < augment.hush
         sound, mouths = sound.masked_fill(hush, 0.0), mouths.masked_fill(hush[..., None], 0.0)
-        sound = torch.where(chance() < augment.room, in_a_room(sound, generator), sound)
-        sound = torch.where(chance() < augment.noise, sound + noise_for(sound, generator), sound)
+        for share, change in ((augment.room, in_a_room), (augment.noise, with_noise)):
+            chosen = (chance() < share)[:, 0]
+            sound[chosen] = change(sound[chosen], generator)
         mel = log_mel(sound, mel_filters(float(augment.head ** (2 * torch.rand(1, generator=generator) - 1))))
         mel = mel + microphone(len(clips), augment.microphone, generator)
         mel = torch.where((chance() < augment.telephone)[..., None], mel + _telephone(), mel)
@@ -232,15 +233,15 @@ def in_a_room(sound: Tensor, generator: torch.Generator) -> Tensor:
     return torch.fft.irfft(torch.fft.rfft(sound, length) * torch.fft.rfft(echo, length), length)[:, : sound.shape[1]]
 
 
-def noise_for(sound: Tensor, generator: torch.Generator) -> Tensor:
-    """Return noise [b, n] for sounds: 5 to 40 dB below each, from white to one that falls by 6 dB an octave."""
+def with_noise(sound: Tensor, generator: torch.Generator) -> Tensor:
+    """Return sounds [b, n] with noise, 5 to 40 dB below each, from white to one that falls by 6 dB an octave."""
     spectrum = torch.fft.rfft(torch.randn(sound.shape, generator=generator))
     slope = torch.rand(len(sound), 1, generator=generator)
     spectrum = spectrum / torch.arange(1, spectrum.shape[1] + 1) ** slope
     noise = torch.fft.irfft(spectrum, sound.shape[1])
     below = 10 ** (-(5 + 35 * torch.rand(len(sound), 1, generator=generator)) / 20)
     level = sound.square().mean(1, keepdim=True).sqrt().clamp(min=1e-4)
-    return below * level * noise / noise.square().mean(1, keepdim=True).sqrt()
+    return sound + below * level * noise / noise.square().mean(1, keepdim=True).sqrt()
 
 
 def microphone(count: int, decibels: float, generator: torch.Generator) -> Tensor:
