@@ -3,21 +3,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from . import job, tasks
+from . import baking, job, png, tasks
 from .engine import Engine
 from .frame_record import FrameRecord, digest_of, key_of
 from .job_plan import Place, frame_files
 from .neural_core import errors, files
 from .picture_key import picture_facts, portrait_digest
-from .scene import find, image_plane, portrait, pose
+from .scene import baked, find, portrait, pose
 
 DEFAULT_SIZE = 512
 _NEVER_SKIPPED = ("engine", "model", "usage", "cancelled")
@@ -39,6 +41,16 @@ def numbers_of(one: job.Job, scene: bpy.types.Scene) -> list[int]:
     return job.parse_frames(one.scene.frames) or list(range(scene.frame_start, scene.frame_end + 1))
 
 
+@dataclass(frozen=True)
+class _Picture:
+    """A picture that has to be drawn."""
+
+    frame: int
+    what: str
+    path: Path
+    key: str
+
+
 def render(
     one: job.Job, root: bpy.types.Object, engine: Engine, place: Place, say: Callable[..., None], tally: Tally
 ) -> None:
@@ -49,53 +61,128 @@ def render(
     """
     table, scene = one.render, bpy.context.scene
     assert table is not None
-    folder = place.path(table.out).parent
-    files.make_folder(folder)
     _configure(scene, table, opened=place.blend is not None)
-    record, shown = FrameRecord(folder), None
+    numbers = numbers_of(one, scene)
+    plans = []
+    if {"card", "scene"} & set(table.what):
+        shown = [other for other in find.roots(scene) if find.shows_card(other)]
+        plans = [baking.plan(other, scene, numbers, careful=True) for other in shown]
+    folder = place.path(table.out).parent
+    record = FrameRecord(folder)
+    missing = _missing(one, root, place, record, plans, say, tally)
+    failures = _Failures(one.policy, say, tally)
+    on_cards = numbers if "card" in table.what else sorted({one.frame for one in missing if one.what == "scene"})
+    _bake(one, engine, plans, on_cards, failures, say, tally)
+    if missing:
+        files.make_folder(folder)
+    for picture in missing:
+        if picture.what == "scene" and picture.frame in failures.frames:
+            continue  # it would show a card without its picture
+        scene.frame_set(picture.frame)
+        started = time.monotonic()
+        with failures.of(picture.frame, picture.what):
+            _DRAW[picture.what](one, root, engine, picture.path)
+            identity = find.identity_of(root)
+            about = {"frame": picture.frame, "what": picture.what, "seconds": round(time.monotonic() - started, 3)}
+            about |= {"seed": identity.seed, "model_hash": identity.model_hash}
+            line = record.add(picture.path, picture.key, **about)
+            tally.drawn += 1
+            say("frame", path=str(picture.path), **line)
+
+
+class _Failures:
+    """What happens when a frame fails: by the policy the job ends, or goes on without that frame."""
+
+    def __init__(self, policy: job.PolicyTable, say: Callable[..., None], tally: Tally) -> None:
+        self.frames: set[int] = set()
+        self._policy, self._say, self._tally = policy, say, tally
+
+    @contextmanager
+    def of(self, frame: int, what: str) -> Iterator[None]:
+        """Run a block that makes one picture. Raises PortraitError unless the frame is to be skipped."""
+        try:
+            yield
+        except errors.PortraitError as error:
+            if self._policy.on_frame_error == "stop" or error.kind in _NEVER_SKIPPED:
+                raise
+            self.frames.add(frame)
+            self._tally.skipped.append(frame)
+            self._say("skipped", frame=frame, what=what, message=error.message)
+
+
+def _missing(
+    one: job.Job,
+    root: bpy.types.Object,
+    place: Place,
+    record: FrameRecord,
+    plans: list[baking.Plan],
+    say: Callable[..., None],
+    tally: Tally,
+) -> list[_Picture]:
+    """Return the pictures of a job that are to be drawn; with `resume` those that are there already are not."""
+    table, scene = one.render, bpy.context.scene
+    assert table is not None
     blend = digest_of(place.blend) if place.blend is not None else ""
-    for number, what, target in frame_files(table, place, numbers_of(one, scene)):
+    keys = {frame: [plan.frames[index].key for plan in plans] for index, frame in enumerate(numbers_of(one, scene))}
+    result, shown = [], None
+    for number, what, path in frame_files(table, place, list(keys)):
         if shown != number:
             scene.frame_set(number)
             shown = number
-        facts = _facts(one, root, what, blend)
-        key = key_of(facts)
-        if one.policy.resume and record.holds_picture(target, key, _size(table, what)):
+        key = key_of(_facts(one, root, what, blend, keys[number]))
+        if one.policy.resume and record.holds_picture(path, key, _size(table, what)):
             tally.kept += 1
-            say("frame", frame=number, what=what, path=str(target), resumed=True)
-            continue
-        started = time.monotonic()
-        try:
-            _DRAW[what](one, root, engine, target)
-        except errors.PortraitError as error:
-            if one.policy.on_frame_error == "stop" or error.kind in _NEVER_SKIPPED:
-                raise
-            tally.skipped.append(number)
-            say("skipped", frame=number, what=what, message=error.message)
-            continue
-        identity = find.identity_of(root)
-        seconds = round(time.monotonic() - started, 3)
-        about = {"frame": number, "what": what, "seconds": seconds}
-        line = record.add(target, key, **about, seed=identity.seed, model_hash=identity.model_hash)
-        tally.drawn += 1
-        say("frame", path=str(target), **line)
+            say("frame", frame=number, what=what, path=str(path), resumed=True)
+        else:
+            result.append(_Picture(number, what, path, key))
+    return result
+
+
+def _bake(
+    one: job.Job,
+    engine: Engine,
+    plans: list[baking.Plan],
+    numbers: list[int],
+    failures: _Failures,
+    say: Callable[..., None],
+    tally: Tally,
+) -> None:
+    """Let the network draw what is missing on the cards that the scene shows, and show it there.
+
+    Baked frames that are there are always kept: they are a cache. Without missing ones no engine is needed.
+    """
+    scene = bpy.context.scene
+    for plan in plans:
+        root = find.by_uuid(scene, plan.portrait)
+        wanted = [frame for frame in plan.frames if frame.instant.frame in numbers]
+        for frame in wanted:
+            if frame not in plan.missing:
+                tally.kept += "card" in one.render.what
+                continue
+            task = baking.task(_kept(root, engine), dataclasses.replace(plan, missing=(frame,)))
+            with failures.of(frame.instant.frame, "card"):
+                engine.run("Bake Frames", task, one.worker.timeout_s)
+                tally.drawn += "card" in one.render.what
+                say("frame", frame=frame.instant.frame, what="card", path=str(frame.path), key=frame.key)
+        there = [frame.instant for frame in wanted if frame.instant.frame not in failures.frames]
+        if there:
+            baked.show_sequence(root, plan.folder, there)
+
+
+def _kept(root: bpy.types.Object, engine: Engine) -> tasks.KeptPortrait:
+    identity = find.identity_of(root)
+    return tasks.KeptPortrait(identity.uuid, portrait.kept_bytes(root), engine.has_open)
 
 
 def _draw_plane(one: job.Job, root: bpy.types.Object, engine: Engine, target: Path) -> None:
     """Let the network draw the frame."""
     table, scene = one.render, bpy.context.scene
     assert table is not None
-    identity = find.identity_of(root)
-    kept = tasks.KeptPortrait(identity.uuid, portrait.kept_bytes(root), engine.has_open)
-    task = tasks.picture(kept, pose.shot(root, scene.camera, scene), table.size or DEFAULT_SIZE, table.quality)
+    task = tasks.picture(
+        _kept(root, engine), pose.shot(root, scene.camera, scene), table.size or DEFAULT_SIZE, table.quality
+    )
     picture = engine.run("Draw Picture", task, one.worker.timeout_s)
-    image = image_plane.make_image("frame", picture.pixels)
-    try:
-        with files.replacing(target) as partial:
-            image.filepath_raw, image.file_format = str(partial), "PNG"
-            _saved(image.save, target, partial)
-    finally:
-        bpy.data.images.remove(image)
+    png.write(target, picture.pixels)
 
 
 def _draw_scene(one: job.Job, root: bpy.types.Object, engine: Engine, target: Path) -> None:
@@ -172,11 +259,11 @@ def _size(table: job.RenderTable, what: str) -> tuple[int, int]:
     return render.resolution_x, render.resolution_y
 
 
-def _facts(one: job.Job, root: bpy.types.Object, what: str, blend: str) -> dict[str, Any]:
+def _facts(one: job.Job, root: bpy.types.Object, what: str, blend: str, cards: list[str]) -> dict[str, Any]:
     """Return everything that decides how the frame of this instant looks, as far as a job knows it.
 
     `blend` is the digest of the job's .blend: anything may have changed in one that was saved again. What else is here
-    is what the job itself changed in it.
+    is what the job itself changed in it; `cards` are the keys of what is on the cards.
     """
     scene, table = bpy.context.scene, one.render
     assert table is not None
@@ -191,6 +278,7 @@ def _facts(one: job.Job, root: bpy.types.Object, what: str, blend: str) -> dict[
         "portrait": portrait_digest(root),
         "made": [create.make, create.detail, create.size] if create else [],
         "show": one.portrait.show,
+        "cards": cards if what == "scene" else [],
         "camera": [round(number, 6) for number in shot.camera],
         "rig": _standing(armature) if armature else [],
         "resolution": _size(table, what),

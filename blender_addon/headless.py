@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+import numpy as np
 
 from . import frames, job, job_plan, model_list, properties, tasks
 from .engine import Engine, Status
@@ -27,7 +28,8 @@ from .frame_record import FrameRecord, digest_of, key_of
 from .job_plan import Place
 from .neural_core import errors, files
 from .preferences import MODELS_VARIABLE, PYTHON_VARIABLE
-from .scene import curves, find, lights, portrait, turntable
+from .random_motion import Amounts
+from .scene import baked, curves, exporting, find, lights, performances, portrait, turntable
 from .sentences import engine_missing
 from .worker_client import WorkerSettings
 
@@ -87,6 +89,8 @@ def main(arguments: list[str], registered: bool) -> int:
         folder = options.job.resolve().parent
         given = Path(bpy.data.filepath) if bpy.data.filepath else None
         job_plan.check(jobs, folder, given, [_found_settings(one.worker) for one in jobs])
+        for path in (Path(name) for one in jobs if one.export for name in one.export.out):
+            exporting.check(path)
         if options.dry_run:
             summary = {"event": "plan", "code": 0, "jobs": list(_plan(outcomes, folder, given))}
         else:
@@ -177,7 +181,7 @@ def _run(outcome: _Outcome, place: Place, engine: Engine) -> None:
         return
     _open_scene(place)
     root = _prepare_portrait(one, engine, place)
-    last = _animate(one.portrait, root, place)
+    last = _animate(one, root, place)
     scene = bpy.context.scene
     if place.blend is None:
         _furnish(scene, one, last)
@@ -185,15 +189,20 @@ def _run(outcome: _Outcome, place: Place, engine: Engine) -> None:
     if one.turntable is not None:
         round_ = one.turntable
         bpy.context.view_layer.update()
-        scene.camera = turntable.build(
-            scene, root, scene.camera, len(round_.numbers), round_.start, round_.yaw, round_.pitch
-        )
+        turntable.add(root, scene, round_.frames, round_.start, round_.yaw, round_.pitch)
         scene.frame_start, scene.frame_end = round_.numbers[0], round_.numbers[-1]
     bpy.context.view_layer.update()
     if one.render is not None:
         frames.render(one, root, engine, place, say, outcome.frames)
+    for path in map(place.path, one.export.out if one.export else ()):
+        files.make_folder(path.parent)
+        scene.frame_set(one.export.frame)
+        exporting.write(root, path, one.export.what)
+        _note(path, "export", key, outcome)
     if one.policy.save_blend:
         path = place.path(one.policy.save_blend)
+        for other in find.roots(scene) if place.blend is None else ():
+            baked.show_live(other)  # what it had on its card lay in a folder that Blender deletes
         _save(path)
         _note(path, "blend", key, outcome)
 
@@ -294,21 +303,32 @@ def _find_portrait(table: job.PortraitTable) -> bpy.types.Object:
     return found[0]
 
 
-def _animate(table: job.PortraitTable, root: bpy.types.Object, place: Place) -> int:
-    """Put curves files and keys on the rig; returns the last frame that has a key, 0 without keys."""
-    if not table.actions and not table.key:
+def _animate(one: job.Job, root: bpy.types.Object, place: Place) -> int:
+    """Put curves files, keys and layers of motion on the rig; returns the last frame that moves, 0 without any."""
+    table, layered, scene = one.portrait, one.animate, bpy.context.scene
+    if not (table.actions or table.key or layered.csv or layered.random):
         return 0
     rig = find.part(root, "RIG")
     if rig is None:
         raise errors.InputError(f'"{root.name}" has no rig to animate.', 'Add "rig" to portrait.create.make.')
     last = 0
     for name in table.actions:
-        last = max(last, curves.apply_file(rig, place.path(name), bpy.context.scene, table.start))
+        last = max(last, curves.apply_file(rig, place.path(name), scene, table.start))
     for entry in table.key:
         for name, value in entry.expression.items():
             rig[name] = value
             curves.key(rig, name, entry.frame)
         last = max(last, entry.frame)
+    if layered.csv:
+        path, fps = place.path(layered.csv), layered.csv_fps or None
+        _, numbers = performances.add_recording(rig, scene, path, layered.start, fps, layered.csv_head)
+        last = max(last, int(numbers[-1]))
+    if layered.random:
+        chosen = layered.random
+        numbers = layered.start + np.arange(chosen.frames)
+        amounts = Amounts(chosen.blinks, chosen.gaze, chosen.head, chosen.micro)
+        performances.add_random(rig, scene, numbers, chosen.seed, amounts)
+        last = max(last, int(numbers[-1]))
     rig.update_tag()
     return last
 
@@ -317,6 +337,7 @@ def _furnish(scene: bpy.types.Scene, one: job.Job, last_frame: int) -> None:
     """Give a scene that we made ourselves what a picture needs: range, size, background, honest colours."""
     scene.frame_start, scene.frame_end = 1, max(1, last_frame)
     scene.render.resolution_x = scene.render.resolution_y = (one.render.size if one.render else 0) or 512
+    scene.portrait.size = one.portrait.create.size if one.portrait.create else scene.portrait.size
     lights.use_standard_view(scene)
     lights.ensure_world(scene)
 

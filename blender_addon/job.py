@@ -18,7 +18,7 @@ from typing import Any
 from .expressions import NAMES
 from .job_tables import between, check_keys, keys_of, make, one_of, override, read_toml, suggestion, write
 from .neural_core.errors import PortraitError, UsageError
-from .requests import DEFAULT_MODEL, DETAIL_RANGE, SIZE_RANGE, CreateChoice
+from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE, CreateChoice
 
 VERSION = 1
 MAX_FRAMES = 100_000
@@ -98,6 +98,34 @@ class PortraitTable:
 
 
 @dataclass(frozen=True)
+class RandomTable:
+    """What somebody does who does nothing: `random = { seed = 3, frames = 250 }`. Amounts are 1 for natural ones."""
+
+    frames: int = field(metadata=between(1, MAX_FRAMES))
+    seed: int = field(default=0, metadata=between(0, SEED_LIMIT))
+    blinks: float = field(default=1.0, metadata=between(0.0, 4.0))
+    gaze: float = field(default=1.0, metadata=between(0.0, 3.0))
+    head: float = field(default=1.0, metadata=between(0.0, 5.0))
+    micro: float = field(default=1.0, metadata=between(0.0, 4.0))
+    """Fleeting expressions."""
+
+
+@dataclass(frozen=True)
+class AnimateTable:
+    """Motion that is laid over what the rig does otherwise."""
+
+    csv: str = ""
+    """A recording of Live Link Face."""
+    csv_fps: float = field(default=0.0, metadata=between(0.0, 1000.0))
+    """What its times count in; 0: find out."""
+    csv_head: str = field(default="HALF_TURNS", metadata=one_of("NONE", "HALF_TURNS", "RADIANS", "DEGREES"))
+    """What its angles of the head are written in; NONE leaves them out."""
+    random: RandomTable | None = None
+    start: int = 1
+    """The first frame of both."""
+
+
+@dataclass(frozen=True)
 class TurntableTable:
     """A camera like the scene's that goes around the portrait's head; the last frame goes over into the first."""
 
@@ -118,11 +146,12 @@ class TurntableTable:
 class RenderTable:
     """Pictures."""
 
-    out: str
+    out: str = ""
     """Such as "render/smile_####.png": # is the frame. With several `what` its name is added to the stem."""
-    what: tuple[str, ...] = field(default=("plane",), metadata=one_of("plane", "mesh", "scene"))
+    what: tuple[str, ...] = field(default=("plane",), metadata=one_of("plane", "mesh", "scene", "card"))
     """plane: the network's picture from the camera; mesh: the head alone over nothing, by Blender; scene: the scene as
-    it is, by Blender."""
+    it is, by Blender, cards with the network's picture of each frame; card: only these, into the cache beside the
+    .blend, so that another machine can draw the scene without an engine."""
     size: int = field(default=0, metadata=between(0, 2 * SIZE_RANGE[1]))
     """Pixels. Default: the .blend's resolution; 512 for plane and in an empty scene."""
     quality: str = field(default="full", metadata=one_of("full", "draft"))
@@ -136,7 +165,7 @@ class ExportTable:
     """Files for other programs."""
 
     out: tuple[str, ...]
-    """.glb .gltf .usd .usda .usdc (with rig and animation), .obj .ply .stl (one instant), .portrait (the person)."""
+    """.glb .usd .usda .usdc (with rig and animation), .obj .ply .stl (one instant), .portrait (the person)."""
     what: str = field(default="surface", metadata=one_of("surface", "head"))
     """surface: the coloured one; head: the plain one with UVs."""
     frame: int = 1
@@ -176,6 +205,7 @@ class Job:
     """For messages."""
     scene: SceneTable = field(default_factory=SceneTable)
     portrait: PortraitTable = field(default_factory=PortraitTable)
+    animate: AnimateTable = field(default_factory=AnimateTable)
     turntable: TurntableTable | None = None
     render: RenderTable | None = None
     export: ExportTable | None = None
@@ -183,7 +213,7 @@ class Job:
     policy: PolicyTable = field(default_factory=PolicyTable)
 
 
-EXPORT_SUFFIXES = (".glb", ".gltf", ".usd", ".usda", ".usdc", ".obj", ".ply", ".stl", ".portrait")
+EXPORT_SUFFIXES = (".glb", ".usd", ".usda", ".usdc", ".obj", ".ply", ".stl", ".portrait")
 KINDS = ("create", "reconstruct", "animate", "render", "turntable", "export")
 _OWN_TABLES = {"turntable": "turntable"}
 """Tables that only one kind has."""
@@ -281,6 +311,8 @@ def _check_tables(where: str, job: Job) -> None:
     needed = _NEEDED_TABLES.get(job.do)
     if needed and getattr(job, needed) is None:
         raise UsageError(f'{where}: do = "{job.do}" needs a [job.{needed}] table.')
+    if job.render and set(job.render.what) - {"card"} and not job.render.out:
+        raise UsageError(f"{where}: render lacks out.", 'For example out = "render/f_####.png".')
     if not (job.render or job.export or job.policy.save_blend):
         raise UsageError(
             f"{where}: it writes nothing.", "Give it a [job.render] or [job.export] table, or policy.save_blend."
@@ -299,8 +331,8 @@ def _check_portrait(where: str, job: Job) -> None:
         if job.do == "reconstruct" and not portrait.create.photo:
             raise UsageError(f'{where}: portrait.create lacks photo, which do = "reconstruct" needs.')
         _at(f"{where}: portrait.create", portrait.create.choice)
-    if job.do == "animate" and not (portrait.actions or portrait.key):
-        hint = "Give portrait.actions or portrait.key."
+    if job.do == "animate" and not (portrait.actions or portrait.key or job.animate.csv or job.animate.random):
+        hint = "Give animate.csv, animate.random, portrait.actions or portrait.key."
         raise UsageError(f'{where}: do = "animate" has nothing to animate with.', hint)
 
 

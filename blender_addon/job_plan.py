@@ -45,6 +45,8 @@ def inputs(one: job.Job, place: Place) -> Iterator[tuple[str, Path]]:
         yield "portrait.create.photo", place.path(one.portrait.create.photo)
     for number, name in enumerate(one.portrait.actions):
         yield f"portrait.actions[{number}]", place.path(name)
+    if one.animate.csv:
+        yield "animate.csv", place.path(one.animate.csv)
 
 
 def outputs(one: job.Job, place: Place) -> Iterator[tuple[str, Path]]:
@@ -56,10 +58,11 @@ def outputs(one: job.Job, place: Place) -> Iterator[tuple[str, Path]]:
 
 
 def frame_files(table: job.RenderTable, place: Place, numbers: list[int]) -> Iterator[tuple[int, str, Path]]:
-    """Yield frame, what is drawn, and the file, in the order of drawing."""
+    """Yield frame, what is drawn, and the file, in the order of drawing; cards are in the cache beside the .blend."""
+    kinds = [what for what in table.what if what != "card"]
     for number in numbers:
-        for what in table.what:
-            name = what if len(table.what) > 1 else ""
+        for what in kinds:
+            name = what if len(kinds) > 1 else ""
             yield number, what, frame_path(place.path(table.out), number, name, len(numbers) > 1)
 
 
@@ -76,7 +79,9 @@ def frame_path(pattern: Path, number: int, what: str, many: bool) -> Path:
 
 def needs_engine(one: job.Job) -> bool:
     """Return whether a job surely asks the engine for something."""
-    return one.portrait.create is not None or (one.render is not None and "plane" in one.render.what)
+    return one.portrait.create is not None or (
+        one.render is not None and bool({"plane", "card"} & set(one.render.what))
+    )
 
 
 def check(jobs: list[job.Job], folder: Path, given: Path | None, settings: list[WorkerSettings | None]) -> None:
@@ -100,6 +105,9 @@ def check(jobs: list[job.Job], folder: Path, given: Path | None, settings: list[
         for key, path in sources:
             if path.resolve() not in written and not path.is_file():
                 raise errors.InputError(f'{where}: {key}: there is no file "{path}".')
+        if one.render is not None and "card" in one.render.what and place.blend is None:
+            hint = "The cache of cards lies beside a .blend: save one first, and name it in scene.blend."
+            raise errors.UsageError(f'{where}: render.what: "card" needs a .blend.', hint)
         if needs_engine(one):
             _check_engine(where, one, engine)
         for key, path in _written(one, place):
@@ -137,7 +145,7 @@ def _written(one: job.Job, place: Place) -> Iterator[tuple[str, Path]]:
     if one.render is not None and one.scene.frames:
         for _, _, path in frame_files(one.render, place, job.parse_frames(one.scene.frames)):
             yield "render.out", path
-    elif one.render is not None:
+    elif one.render is not None and one.render.out:
         yield "render.out", place.path(one.render.out)
     yield from outputs(one, place)
 

@@ -7,9 +7,11 @@ from .. import bake_state, live, sentences
 from ..operators.bake import (
     PORTRAIT_OT_bake,
     PORTRAIT_OT_clear_cache,
+    PORTRAIT_OT_make_portable,
     PORTRAIT_OT_render,
     PORTRAIT_OT_turntable,
 )
+from ..operators.job import PORTRAIT_OT_write_job
 from ..operators.picture import (
     PORTRAIT_OT_follow,
     PORTRAIT_OT_live_picture,
@@ -79,6 +81,8 @@ def _draw_card(layout: bpy.types.UILayout, context: bpy.types.Context, root: bpy
     row.operator(PORTRAIT_OT_clear_cache.bl_idname, text="", icon="TRASH")
     layout.operator(PORTRAIT_OT_render.bl_idname, icon="RENDER_ANIMATION")
     layout.operator(PORTRAIT_OT_turntable.bl_idname, icon="FILE_REFRESH")
+    layout.operator(PORTRAIT_OT_make_portable.bl_idname, icon="PACKAGE")
+    layout.operator(PORTRAIT_OT_write_job.bl_idname, icon="FILE_SCRIPT")
 
 
 def _draw_identity(layout: bpy.types.UILayout, identity: bpy.types.PropertyGroup) -> None:

@@ -48,6 +48,11 @@ class Ran:
     def events(self, name):
         return [line for line in self.lines if line["event"] == name]
 
+    def drawn(self):
+        """Return the names of the frames that were drawn, what was baked for cards aside."""
+        lines = [line for line in self.events("frame") if not line.get("resumed") and line["what"] != "card"]
+        return {line["path"].rpartition("/")[2] for line in lines}
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
@@ -110,11 +115,10 @@ def test_resume_skips_what_is_there_and_only_that(batch, tmp_path):
     (tmp_path / "out" / "f_002_plane.png").unlink()
     ran = batch(JOB, "--resume")
     assert ran.code == 0
-    drawn = {line["path"].rpartition("/")[2] for line in ran.events("frame") if not line.get("resumed")}
-    assert drawn == {"f_002_plane.png"}
+    assert ran.drawn() == {"f_002_plane.png"}
     ran = batch(JOB.replace("jawOpen = 1.0", "jawOpen = 0.5"), "--resume")
-    drawn = {line["frame"] for line in ran.events("frame") if not line.get("resumed")}
-    assert drawn == {2}  # frame 1 looks as before
+    # The still network's picture looks as before, and so does frame 1 of all.
+    assert ran.drawn() == {"f_002_scene.png"}
 
 
 def test_frames_and_set_beat_the_job(batch, tmp_path):
@@ -235,3 +239,64 @@ def test_frames_show_the_rigs_animation_where_the_model_moves(batch, stub_stage,
     assert ran.code == 0, ran.err
     for frame, jaw in ((1, 0.0), (20, 1.0)):
         np.testing.assert_array_equal(read_png(tmp_path / "out" / f"f_0{frame:02d}.png"), stub_worker.picture(32, jaw))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("facts", [{"what": '["plane"]'}, {"what": '["mesh"]', "frames": 6, "killed_at": 3}])
+def test_killed_and_resumed_is_as_if_nothing_had_been(facts, stub_stage, models, tmp_path):
+    """The network's frames and Blender's, in the wheel."""
+    import resuming
+
+    command = [sys.executable, str(stub_stage / "neural_portrait" / "batch.py")]
+    resuming.check(resuming.Runner(command, tmp_path, model="moving", models=models, **facts))
+
+
+EXPORT = """
+version = 1
+[[job]]
+do = "export"
+[job.portrait]
+create = { seed = 7, detail = 48, make = ["rig", "mesh"] }
+[job.export]
+out = ["out/p.glb", "out/p.ply"]
+[[job]]
+do = "turntable"
+[job.portrait]
+create = { seed = 7, detail = 48, make = ["rig"] }
+[job.turntable]
+frames = 3
+start = 10
+[job.render]
+size = 16
+out = "out/turn_##.png"
+[job.policy]
+save_blend = "out/turn.blend"
+"""
+
+
+def test_export_and_turntable(batch, tmp_path):
+    ran = batch(EXPORT)
+    assert ran.code == 0, ran.err
+    pictures = {f"turn_{frame}.png" for frame in (10, 11, 12)}
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == pictures | {"p.glb", "p.ply", "turn.blend", "frames.jsonl"}
+    assert (tmp_path / "out" / "p.glb").read_bytes()[:4] == b"glTF"
+    first, second = ran.lines[-1]["jobs"]
+    assert first["files"] == [str(tmp_path / "out" / name) for name in ("p.glb", "p.ply")]
+    assert second["frames"]["drawn"] == 3
+
+    # What is there, made from the same, is not made again; the engine is not even asked.
+    (tmp_path / "out" / "p.ply").unlink()
+    before = (tmp_path / "out" / "p.glb").stat().st_mtime_ns
+    ran = batch(EXPORT, "--resume")
+    assert ran.code == 0, ran.err
+    assert ran.events("kept") == []
+    assert (tmp_path / "out" / "p.glb").stat().st_mtime_ns > before  # one was missing: the job was done again
+    before = (tmp_path / "out" / "p.glb").stat().st_mtime_ns
+    ran = batch(EXPORT, "--resume")
+    (kept,) = ran.events("kept")
+    assert kept["files"] == first["files"]
+    assert (tmp_path / "out" / "p.glb").stat().st_mtime_ns == before
+    ran = batch(EXPORT.replace("seed = 7, detail = 48, make", "seed = 8, detail = 48, make", 1), "--resume")
+    assert ran.events("kept") == []
+    assert (tmp_path / "out" / "p.glb").stat().st_mtime_ns > before

@@ -85,6 +85,9 @@ def test_several_jobs_and_overrides(read):
         (('"create"', '"animate"'), 'job 1: do = "animate" has nothing to animate with.'),
         (('"create"', '"turntable"'), 'job 1: do = "turntable" needs a [job.render] table.'),
         (('"create"', '"export"'), 'job 1: do = "export" needs a [job.export] table.'),
+        (("[job.portrait]", "[job.animate]\nrandom = {}\n[job.portrait]"), "job 1: animate.random lacks frames."),
+        (("[job.portrait]", "[job.animate]\nrandom = { frames = 0 }\n[job.portrait]"), "random.frames is 0, not in 1"),
+        (("[job.portrait]", "[job.animate]\ncsv_head = 'TURNS'\n[job.portrait]"), 'Did you mean "HALF_TURNS"?'),
         (("[job.portrait]", "[job.turntable]\n[job.portrait]"), '[job.turntable] belongs to do = "turntable"'),
         (
             ("[job.portrait]", "[job.export]\nout = ['a.glb', 'a.max']\n[job.portrait]"),
@@ -142,6 +145,8 @@ frames = "1-3,5"
 create = { seed = 9, make = ["rig", "mesh"], truncation = 0.5 }
 actions = ["a.json", "b.json"]
 key = [ { frame = 1, expression = { jawOpen = 0.5 } }, { frame = 2 } ]
+[job.animate]
+random = { frames = 30, blinks = 0 }
 [job.turntable]
 frames = 12
 yaw = 30
