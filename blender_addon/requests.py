@@ -121,6 +121,11 @@ def open_portrait(identifier: str, data: bytes) -> protocol.Open:
     return protocol.Open(0, identifier, {"file": protocol.RawArray("u1", (len(data),), data)})
 
 
+def face(name: str, shapes: int, expressions: int) -> protocol.Face:
+    """Return the request for the rig of an imported face model, "" for the only one."""
+    return protocol.Face(0, name, shapes, expressions)
+
+
 def render(identifier: str, shot: Shot, size: int, quality: str) -> protocol.Render:
     """Return the request for a picture."""
     camera = tuple(float(number) for number in shot.camera)

@@ -66,6 +66,18 @@ class Surface:
 
 
 @dataclass(frozen=True)
+class FaceRig:
+    """A FLAME or SMPL of the user's; its arrays are described by `messages.Face`."""
+
+    name: str
+    kind: str
+    licence: str
+    joints: list[str]
+    actions: list[str]
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Created:
     """All that one press of Create brings back."""
 
@@ -129,6 +141,18 @@ def speak(choice: requests.SpeakChoice) -> Task:
     if not names or values is None or values.shape[1:] != (len(names),):
         raise errors.ProtocolError("The engine's curves do not fit their names.")
     return Speech(Path(choice.audio).name, float(reply.fields["fps"]), dict(zip(names, values.T, strict=True)))
+
+
+def face_rig(name: str, shapes: int, expressions: int) -> Task:
+    """Read an imported face model with so many of its shapes and expressions; returns a FaceRig."""
+    reply = yield Step("Reading the face model", requests.face(name, shapes, expressions))
+    names = ("vertices", "faces", "weights", "joints", "parents", "shapes", "expressions")
+    names += ("joint_shapes", "joint_expressions")
+    missing = [name for name in names if name not in reply.arrays]
+    if missing:
+        raise errors.ProtocolError(f"The engine's face model lacks {', '.join(missing)}.")
+    fields = reply.fields
+    return FaceRig(*(fields[key] for key in ("name", "kind", "licence", "joint_names", "action_names")), reply.arrays)
 
 
 def test() -> Task:

@@ -192,6 +192,25 @@ class Speak(Message):
 
 
 @dataclass(frozen=True)
+class Face(Message):
+    """Read a face model of the user's (FLAME or SMPL, as `faces import` brought it in): `face` "" for the only one.
+
+    At most `shapes` of its identity shapes and `expressions` of its expressions are sent: K and E. `done` gives name,
+    kind ("flame" or "smpl"), licence, joint_names, action_names; and arrays vertices f4[V,3] (the mean person, head
+    space, metres), faces i4[F,3], weights f4[V,J], joints f4[J,3], parents i4[J], shapes f4[K,V,3],
+    expressions f4[E,V,3], and how these move the joints: joint_shapes f4[K,J,3], joint_expressions f4[E,J,3];
+    correctives f4[9(J-1),V,3] where it has them: of the entries of R - I of each joint but the first, row by row. Where
+    our actions mean something to it, also action_expressions f4[A,E] and action_turns f4[A,J,3] (axis-angle, radians):
+    what each is at its value 1.
+    """
+
+    type = "face"
+    face: str
+    shapes: int = 10
+    expressions: int = 50
+
+
+@dataclass(frozen=True)
 class Free(Message):
     """Drop all models and portraits from memory. `done` gives memory_mb."""
 
@@ -256,7 +275,7 @@ class Error(Message):
 
 
 REQUESTS: tuple[type[Message], ...] = (
-    *(Hello, List, Load, Create, Reconstruct, Stylise, Open, Render, Mesh, Export, Speak, Free, Cancel),
+    *(Hello, List, Load, Create, Reconstruct, Stylise, Open, Render, Mesh, Export, Speak, Face, Free, Cancel),
 )
 ANSWERS: tuple[type[Message], ...] = (Progress, Image, Array, Done, Error)
 MESSAGES: dict[str, type[Message]] = {message.type: message for message in REQUESTS + ANSWERS}

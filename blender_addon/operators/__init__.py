@@ -3,7 +3,7 @@
 
 import bpy
 
-from . import animate, bake, create, engine, job, picture, setup, speak
+from . import animate, bake, create, engine, face, job, picture, setup, speak
 
 CLASSES = (
     *create.CLASSES,
@@ -12,6 +12,7 @@ CLASSES = (
     *animate.CLASSES,
     *speak.CLASSES,
     *engine.CLASSES,
+    *face.CLASSES,
     *setup.CLASSES,
     *job.CLASSES,
 )

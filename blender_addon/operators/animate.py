@@ -33,19 +33,6 @@ def _armature(context: bpy.types.Context) -> bpy.types.Object:
     return armature
 
 
-def _key_if_wanted(
-    context: bpy.types.Context, armature: bpy.types.Object, sliders: list[str], bones: list[str]
-) -> None:
-    """Key what an operator has moved, if auto-keying is on."""
-    if context.scene.tool_settings.use_keyframe_insert_auto:
-        frame = context.scene.frame_current
-        for name in sliders:
-            curves.key(armature, name, frame)
-        for name in bones:
-            curves.key_bone(armature.pose.bones[name], frame)
-    armature.update_tag()
-
-
 class PORTRAIT_OT_key_expression(RigOperator, bpy.types.Operator):
     """Set a key on the expression sliders at this frame"""
 
@@ -85,7 +72,7 @@ class PORTRAIT_OT_reset_expression(RigOperator, bpy.types.Operator):
         moved = [bone for bone in armature.pose.bones if self.bones and bone.matrix_basis != Matrix()]
         for bone in moved:
             bone.matrix_basis = Matrix()
-        _key_if_wanted(context, armature, names, [bone.name for bone in moved])
+        curves.key_if_wanted(context.scene, armature, names, [bone.name for bone in moved])
         return {"FINISHED"}
 
 
@@ -107,7 +94,7 @@ class PORTRAIT_OT_apply_pose(RigOperator, bpy.types.Operator):
         new = poses.LIBRARY[self.pose].applied(shown, self.strength, self.add)
         for name, value in new.items():
             armature[name] = value
-        _key_if_wanted(context, armature, list(new), [])
+        curves.key_if_wanted(context.scene, armature, list(new), [])
         return {"FINISHED"}
 
 
@@ -138,7 +125,7 @@ class PORTRAIT_OT_mirror_expression(RigOperator, bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         armature = _armature(context)
-        _key_if_wanted(context, armature, *rig.mirror(armature))
+        curves.key_if_wanted(context.scene, armature, *rig.mirror(armature))
         return {"FINISHED"}
 
 
@@ -230,7 +217,7 @@ class PORTRAIT_OT_look_at(RigOperator, bpy.types.Operator):
         armature = _armature(context)
         context.view_layer.update()
         rig.set_look_at(armature, follow=armature[rig.LOOK_AT] < 0.5)
-        _key_if_wanted(context, armature, [rig.LOOK_AT], [*rig.TARGETS, rig.LOOK_AT, *rig.TARGETS.values()])
+        curves.key_if_wanted(context.scene, armature, [rig.LOOK_AT], [*rig.TARGETS, rig.LOOK_AT, *rig.TARGETS.values()])
         return {"FINISHED"}
 
 

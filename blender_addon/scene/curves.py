@@ -44,21 +44,40 @@ def key_bone(bone: bpy.types.PoseBone, frame: float) -> None:
         bone.keyframe_insert(path, frame=frame, group=bone.name)
 
 
+def key_if_wanted(scene: bpy.types.Scene, rig: bpy.types.Object, sliders: list[str], bones: list[str]) -> None:
+    """Key what a button has moved at this frame, if auto-keying is on; the rig is brought up to date in any case."""
+    if scene.tool_settings.use_keyframe_insert_auto:
+        for name in sliders:
+            key(rig, name, scene.frame_current)
+        for name in bones:
+            key_bone(rig.pose.bones[name], scene.frame_current)
+    rig.update_tag()
+
+
 def changed(rig: bpy.types.Object, names: list[str], frame: float) -> list[str]:
     """Return the sliders whose value is not what their keys and layers (or, without any, 0) say at the frame."""
     return [name for name in names if abs(rig[name] - _animated(rig, path_of(name), frame)) > 1e-5]
 
 
-def set_curve(rig: bpy.types.Object, path: str, frames: np.ndarray, values: np.ndarray, index: int = 0) -> None:
-    """Replace the curve of an animation path by linear keys; far faster than a key at a time.
+def set_curve(
+    rig: bpy.types.Object,
+    path: str,
+    frames: np.ndarray,
+    values: np.ndarray,
+    index: int = 0,
+    interpolation: str = "LINEAR",
+) -> None:
+    """Replace the curve of an animation path by keys, linear or CONSTANT; far faster than a key at a time.
 
     Call `rig.update_tag()` afterwards.
     """
-    write(_channels(rig, ensure=True), path, frames, values, index)
+    write(_channels(rig, ensure=True), path, frames, values, index, interpolation)
 
 
-def write(bag: Any, path: str, frames: np.ndarray, values: np.ndarray, index: int = 0) -> None:
-    """Write linear keys into what holds an action's curves, in the place of those that were there."""
+def write(
+    bag: Any, path: str, frames: np.ndarray, values: np.ndarray, index: int = 0, interpolation: str = "LINEAR"
+) -> None:
+    """Write keys into what holds an action's curves, in the place of those that were there."""
     curve = bag.fcurves.find(path, index=index)
     if curve is None:
         curve = bag.fcurves.new(path, index=index)
@@ -67,8 +86,8 @@ def write(bag: Any, path: str, frames: np.ndarray, values: np.ndarray, index: in
     points.clear()
     points.add(len(frames))
     points.foreach_set("co", np.stack([frames, values], axis=1).astype(np.float32).ravel())
-    linear = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items["LINEAR"].value
-    points.foreach_set("interpolation", np.full(len(frames), linear, np.int32))
+    kind = bpy.types.Keyframe.bl_rna.properties["interpolation"].enum_items[interpolation].value
+    points.foreach_set("interpolation", np.full(len(frames), kind, np.int32))
     curve.update()
 
 

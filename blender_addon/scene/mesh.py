@@ -62,13 +62,13 @@ def linear_from_srgb(srgb: np.ndarray) -> np.ndarray:
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
-def set_weights(ob: bpy.types.Object, names: list[str], weights: np.ndarray) -> None:
-    """Make a vertex group a bone: weights [n, j] in 0..1. Zeros are left out."""
+def set_weights(ob: bpy.types.Object, names: list[str], weights: np.ndarray, steps: int = WEIGHT_LEVELS) -> None:
+    """Make a vertex group a bone: weights [n, j] in 0..1, written in so many steps. Zeros are left out."""
     for column, name in enumerate(names):
-        levels = np.rint(weights[:, column] * WEIGHT_LEVELS).astype(np.int32)
+        levels = np.rint(weights[:, column] * steps).astype(np.int32)
         group = ob.vertex_groups.new(name=name)
         for level in np.unique(levels[levels > 0]):
-            group.add(np.flatnonzero(levels == level).tolist(), float(level) / WEIGHT_LEVELS, "REPLACE")
+            group.add(np.flatnonzero(levels == level).tolist(), float(level) / steps, "REPLACE")
 
 
 def add_shape_keys(
@@ -76,6 +76,13 @@ def add_shape_keys(
 ) -> None:
     """Add a Basis and one key a name, each `vertices + delta`, at value 0. Drivers are clamped to `value_range`."""
     ob.shape_key_add(name="Basis", from_mix=False).value = 0.0
+    add_keys(ob, vertices, deltas, value_range)
+
+
+def add_keys(
+    ob: bpy.types.Object, vertices: np.ndarray, deltas: dict[str, np.ndarray], value_range: tuple[float, float]
+) -> None:
+    """Add shape keys to those that are there, as `add_shape_keys` does."""
     for name, delta in deltas.items():
         key = ob.shape_key_add(name=name, from_mix=False)
         key.value = 0.0  # Blender 5 makes new keys with value 1

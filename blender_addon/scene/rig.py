@@ -61,10 +61,7 @@ def add_look_at(ob: bpy.types.Object) -> None:
         for eye, place in places.items():
             bone = _new_bone(bones, TARGETS[eye], place)
             bone.parent, bone.use_deform = common, False
-    ob[LOOK_AT] = 0.0
-    ob.id_properties_ui(LOOK_AT).update(
-        min=0.0, max=1.0, default=0.0, description=f'How much the eyes follow the bone "{LOOK_AT}"'
-    )
+    add_slider(ob, LOOK_AT, (0.0, 1.0), (0.0, 1.0), f'How much the eyes follow the bone "{LOOK_AT}"')
     for eye, target in TARGETS.items():
         constraint = ob.pose.bones[eye].constraints.new("DAMPED_TRACK")
         constraint.name = "Look at"
@@ -129,15 +126,17 @@ def turn(bone: bpy.types.PoseBone) -> Quaternion:
 def add_expression_properties(ob: bpy.types.Object, actions: list[str]) -> None:
     """Give the armature object one keyable slider an action, at 0."""
     for action in actions:
-        ob[action] = 0.0
-        ob.id_properties_ui(action).update(
-            min=HARD_RANGE[0],
-            max=HARD_RANGE[1],
-            soft_min=SOFT_RANGE[0],
-            soft_max=SOFT_RANGE[1],
-            default=0.0,
-            description=f"Strength of the facial action {action}",
-        )
+        add_slider(ob, action, SOFT_RANGE, HARD_RANGE, f"Strength of the facial action {action}")
+
+
+def add_slider(
+    ob: bpy.types.Object, name: str, soft: tuple[float, float], hard: tuple[float, float], description: str
+) -> None:
+    """Give the armature object a keyable slider, at 0."""
+    ob[name] = 0.0
+    ob.id_properties_ui(name).update(
+        min=hard[0], max=hard[1], soft_min=soft[0], soft_max=soft[1], default=0.0, description=description
+    )
 
 
 def drive_shape_keys(ob: bpy.types.Object, rig: bpy.types.Object, actions: list[str]) -> None:

@@ -17,6 +17,7 @@ import torch
 from .. import __version__, controls, devices, mesh, models, portraits, protocol, rigs, studio
 from ..cameras import Camera
 from ..errors import ProtocolError, UsageError
+from ..human.arkit import ACTIONS
 from ..progress import Report
 from ..studio import Loaded, Studio
 from ..systems.common import Field, Portrait
@@ -73,6 +74,7 @@ class Engine:
             protocol.Mesh: self._mesh,
             protocol.Export: self._export,
             protocol.Speak: self._speak,
+            protocol.Face: self._face,
             protocol.Free: self._free,
         }
 
@@ -198,6 +200,21 @@ class Engine:
         values = np.stack(list(moving.values()), axis=1).astype(np.float32)
         fields = {"fps": curves.fps, "seconds": len(curves) / curves.fps, "names": list(moving)}
         return Result(fields, {"curves": values})
+
+    def _face(self, request: protocol.Face, report: Report) -> Result:
+        from .. import face_rigs
+
+        report("Reading the face model", 0, 2)
+        rig = face_rigs.read(request.face, request.shapes, request.expressions)
+        report("Finding our actions in it", 1, 2)
+        fields = {
+            "name": rig.name,
+            "kind": rig.kind,
+            "licence": rig.face.licence,
+            "joint_names": list(rig.face.joint_names),
+            "action_names": list(ACTIONS),
+        }
+        return Result(fields, {**rig.arrays(), **rig.action_arrays()})
 
     def _free(self, request: protocol.Free, report: Report) -> Result:
         self._held.clear()

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Rigs of the user's own FLAME and SMPL files."""
+
+import bpy
+import numpy as np
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from .. import poses, session, tasks
+from ..scene import curves, face_rig
+from . import common
+
+
+class PORTRAIT_OT_add_face_rig(bpy.types.Operator):
+    """Build the rig of an imported FLAME or SMPL: shapes, expressions and pose correctives as shape keys, with bones"""
+
+    bl_idname = "portrait.add_face_rig"
+    bl_label = "Add Face Rig"
+
+    face: StringProperty(
+        name="Face model", description="As `neural-portrait faces` lists it; empty for the only one that is imported"
+    )
+    shapes: IntProperty(
+        name="Shapes", description="Sliders of the person's shape, the most important first", default=10, min=0, max=300
+    )
+    expressions: IntProperty(
+        name="Expressions", description="Sliders of the expression (FLAME)", default=50, min=0, max=100
+    )
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        return common.engine_is_free(cls)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_props_dialog(self)
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        def apply(face: tasks.FaceRig) -> None:
+            face_rig.build(bpy.context.scene, face)
+
+        session.start("Add Face Rig", tasks.face_rig(self.face, self.shapes, self.expressions), apply)
+        return common.finished(self)
+
+
+class FaceOperator:
+    """What changes the selected rig of a face model, at once and as one undo step."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if face_rig.of(context.view_layer.objects.active) is None:
+            cls.poll_message_set("No rig of a face model is selected")
+            return False
+        return True
+
+
+class PORTRAIT_OT_face_shape(FaceOperator, bpy.types.Operator):
+    """Set the shape sliders of a face model to somebody else's, or to the mean person's; the joints follow"""
+
+    bl_idname = "portrait.face_shape"
+    bl_label = "Shape"
+
+    what: EnumProperty(name="Shape", items=[("RANDOM", "Random", "Somebody else"), ("MEAN", "Mean", "The mean person")])
+    seed: IntProperty(name="Seed", description="Which person", default=0, min=0)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        armature = face_rig.of(context.view_layer.objects.active)
+        assert armature is not None  # see poll
+        count = len(face_rig.sliders(armature, "shape"))
+        somebody = np.random.default_rng(self.seed).normal(size=count)
+        face_rig.set_shape(armature, somebody if self.what == "RANDOM" else np.zeros(count))
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_face_pose(FaceOperator, bpy.types.Operator):
+    """Set expression, jaw and eyes of a face model to a pose of the library; with auto-keying on they are keyed"""
+
+    bl_idname = "portrait.face_pose"
+    bl_label = "Apply Pose"
+
+    pose: EnumProperty(name="Pose", items=poses.ITEMS, default="SMILE")
+    strength: FloatProperty(
+        name="Strength", description="0 changes nothing, 1 is the pose", default=1.0, min=0.0, max=1.0
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        armature = face_rig.of(context.view_layer.objects.active)
+        if armature is None or not face_rig.knows_actions(armature):
+            cls.poll_message_set("No rig of a face model that knows facial actions is selected")
+            return False
+        return True
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        armature = face_rig.of(context.view_layer.objects.active)
+        assert armature is not None  # see poll
+        moved = face_rig.apply_pose(armature, poses.LIBRARY[self.pose], self.strength)
+        curves.key_if_wanted(context.scene, armature, *moved)
+        return {"FINISHED"}
+
+
+CLASSES = (PORTRAIT_OT_add_face_rig, PORTRAIT_OT_face_shape, PORTRAIT_OT_face_pose)
