@@ -123,6 +123,7 @@ def ablate(
     seeds: Sequence[int],
     held_out: Portraits,
     out: Path,
+    pixels: int,
     find: Finder | None,
 ) -> dict[str, dict[str, Summary]]:
     """Train and measure what is missing, seed by seed, and write `ablation.json`.
@@ -134,6 +135,7 @@ def ablate(
         seeds: a run of every variant each.
         held_out: people whom training does not see.
         out: folder of the runs.
+        pixels: width and height to which pictures are averaged down to be compared.
         find: as `measure` takes it.
 
     Raises:
@@ -147,7 +149,7 @@ def ablate(
             if not result.is_file():
                 own = changed(config, {**RECIPES[recipe].variants[variant], "run.seed": seed})
                 train(recipe, own, folder, resume=folder.is_dir(), device="cpu")
-                subject = Subject(systems.load(folder / "model.safetensors"), held_out.size)
+                subject = Subject(systems.load(folder / "model.safetensors"), pixels)
                 write_bytes(result, json.dumps(measure(subject, held_out, find)).encode())
             runs[variant].append(json.loads(result.read_text()))
             found = summaries(runs)
@@ -166,6 +168,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--variants", nargs="+", metavar="VARIANT", help="which of the recipe's; all if left out")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each variant, with the seeds 0, 1, ...")
     parser.add_argument("--people", type=int, default=0, help="how many held-out people are measured; 0 for all")
+    parser.add_argument(
+        "--size", type=int, default=0, help="pixels at which pictures are compared; 0: the held-out ones'"
+    )
     flags, fields = parser.parse_known_args(argv)
     try:
         found = _run(flags, fields)
@@ -188,11 +193,14 @@ def _run(flags: argparse.Namespace, fields: list[str]) -> dict[str, dict[str, Su
         raise UsageError(f'{flags.recipe} has no variant "{unknown[0]}".', f"It has: {', '.join(ablation.variants)}.")
     config = configure(ablation.config, flags.config, fields)
     held_out = load_portraits(flags.held_out, limit=flags.people, told_by_code=True, moving=True)
+    pixels = flags.size or held_out.size
+    if not 0 < pixels <= held_out.size:
+        raise UsageError(f"--size is {pixels}, but the held-out pictures have {held_out.size} pixels a side.")
     find = None
-    if held_out.size >= READABLE:
+    if pixels >= READABLE:
         check_available()
         find = faces_in
-    return ablate(flags.recipe, config, variants, range(flags.seeds), held_out, flags.out, find)
+    return ablate(flags.recipe, config, variants, range(flags.seeds), held_out, flags.out, pixels, find)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,7 @@ class Stub(Subject):
     """A model that shows grey pictures, off by 0.1 while the jaw is open, and by 0.2 at the mouth while it is shut."""
 
     def __init__(self) -> None:
+        self.pixels = SIZE
         self.system: Any = SimpleNamespace(portrait_of=lambda z: z, device=torch.device("cpu"))
 
     def in_head_space(self, labels) -> Any:
@@ -150,8 +151,8 @@ class Acting(Stub):
 
 def truth_of(pictures: list[torch.Tensor], jaws: list[float]) -> Portraits:
     """Return people, a view each, whose pictures hide all that is behind them."""
-    covered = torch.ones(len(pictures), 1, SIZE, SIZE)
-    rgba = (torch.cat([torch.cat(pictures), covered], dim=1) * 255).round().to(torch.uint8)
+    shown = torch.cat(pictures)
+    rgba = (torch.cat([shown, torch.ones_like(shown[:, :1])], dim=1) * 255).round().to(torch.uint8)
     return dataclasses.replace(people([[jaw] for jaw in jaws], [0.0]), rgba=rgba[:, None])
 
 
@@ -163,6 +164,16 @@ def test_following_compares_patterns_of_all_people_together():
     against = measure(Acting(), truth_of([RESTING - 0.1 * HALVES], [0.5]), None)
     assert against["follow_mouth"] == pytest.approx(-1, abs=3e-3)
     assert measure(Acting(), truth_of(wanted, [0.0, 0.0]), None)["follow_mouth"] == 0  # nothing moves
+
+
+def test_pictures_are_compared_at_the_size_that_the_model_is_seen_at():
+    picture = RESTING + 0.3 * HALVES
+    columns = torch.stack([picture - 0.04, picture + 0.04], dim=-1).flatten(-2)
+    larger = dataclasses.replace(
+        truth_of([picture], [0.5]), rgba=truth_of([columns.repeat_interleave(2, dim=2)], [0.5]).rgba
+    )
+    expected = measure(Acting(), truth_of([picture], [0.5]), None)
+    assert measure(Acting(), larger, None) == pytest.approx(expected, abs=0.1)  # dB: colours are rounded
 
 
 def test_expressions_are_read_from_frontal_pictures():
@@ -202,7 +213,7 @@ def test_runs_are_trained_once_and_told_apart(tmp_path, monkeypatch):
 
     def run(seeds: range) -> dict:
         variants = ["full", "no static planes"]
-        return ablate("next3d-warm-start", config, variants, seeds, held_out, tmp_path / "out", lambda _: [None])
+        return ablate("next3d-warm-start", config, variants, seeds, held_out, tmp_path / "out", 32, lambda _: [None])
 
     first = run(range(1))
     assert first.keys() == {"full", "no static planes"}
@@ -229,7 +240,7 @@ def test_the_start_is_what_the_weights_show_before_training(tmp_path, monkeypatc
     )
     held_out = load_portraits(data, limit=1, told_by_code=True, moving=True)
     monkeypatch.setattr("training.recipes.next3d.Adversarial.samples", lambda *_: [])
-    found = ablate("next3d", config, ["start", "full"], range(1), held_out, tmp_path / "out", None)
+    found = ablate("next3d", config, ["start", "full"], range(1), held_out, tmp_path / "out", 32, None)
     before, *after = (
         checkpoints.load(path).tensors
         for path in (tmp_path / "init.safetensors", *(tmp_path / f"out/{name}-0/model.safetensors" for name in found))
@@ -240,20 +251,22 @@ def test_the_start_is_what_the_weights_show_before_training(tmp_path, monkeypatc
     assert found["start"]["psnr"].mean != found["full"]["psnr"].mean
 
 
-def test_landmarks_are_read_off_pictures_that_are_large_enough(tmp_path, monkeypatch):
+def test_landmarks_are_read_off_pictures_that_are_large_enough(tmp_path, monkeypatch, capsys):
     asked = []
 
-    def note(recipe, config, variants, seeds, held_out, out, find) -> dict:
-        asked.append((held_out.size, find is not None, config.run.steps, list(variants)))
+    def note(recipe, config, variants, seeds, held_out, out, pixels, find) -> dict:
+        asked.append((pixels, find is not None, config.run.steps, list(variants)))
         return {}
 
     monkeypatch.setattr(ablation, "ablate", note)
-    for size in (32, 128):
-        folder = tmp_path / str(size)
-        write_moving_spheres(folder, people=1, views=1, size=size, z_dim=64)
-        options = ["--config", str(CONFIGS / "next3d-tiny.toml"), "--held-out", str(folder), "--out", str(tmp_path)]
-        assert main(["next3d", *options, "--run.steps", "7", "--variants", "start", "full"]) == 0
-    assert asked == [(32, False, 7, ["start", "full"]), (128, True, 7, ["start", "full"])]
+    data = tmp_path / "data"
+    write_moving_spheres(data, people=1, views=1, size=128, z_dim=64)
+    options = ["--config", str(CONFIGS / "next3d-tiny.toml"), "--held-out", str(data), "--out", str(tmp_path)]
+    for size in ([], ["--size", "64"]):
+        assert main(["next3d", *options, *size, "--run.steps", "7", "--variants", "start", "full"]) == 0
+    assert asked == [(128, True, 7, ["start", "full"]), (64, False, 7, ["start", "full"])]
+    assert main(["next3d", *options, "--size", "256"]) == 2
+    assert "held-out pictures have 128 pixels a side" in capsys.readouterr().err
 
 
 def test_the_start_of_the_adversarial_ablation_has_all_that_does_not_move():
@@ -271,7 +284,8 @@ def test_the_supervised_ablation_is_the_default_network():
     ours, default = (
         read(Config, read_toml(CONFIGS / f"{name}.toml"), name) for name in ("next3d-ablation", "default-next3d")
     )
-    assert (ours.model, ours.init) == (default.model, default.init)
+    smaller = {"mesh.resolution": ours.model.mesh.resolution, "identity.mean_resolution": 96}
+    assert (ours.model, ours.init) == (changed(default.model, smaller), default.init)
     assert ours.run.minutes == 0  # every variant takes the same number of steps
 
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..data.portraits import Portraits
 from .expressions import READ, line_within, read_expression, rig_values
@@ -41,7 +42,7 @@ def measure(subject: Subject, people: Portraits, find: Finder | None) -> Figures
 
     Args:
         subject: the model.
-        people: their pictures, as large as the model compares.
+        people: their pictures, at least as large as those that are compared.
         find: landmarks (0..1 of the picture) of each of some pictures, None where there is no face; None for no
             landmarks, where pictures are too small.
     """
@@ -58,7 +59,7 @@ def measure(subject: Subject, people: Portraits, find: Finder | None) -> Figures
                 for face in (actions, torch.zeros_like(actions))
             )
             rgba = people.rgba[person, view].float()[None] / 255
-            truth = over_grey(rgba[:, :3] * rgba[:, 3:], rgba[:, 3:])
+            truth = F.adaptive_avg_pool2d(over_grey(rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]), subject.pixels)
             scores.setdefault("psnr", []).append(float(psnr(moving, truth)))
             *eyes, mouth = people.features[person, view]
             for name, places, side in (("mouth", [mouth], _MOUTH), ("eyes", eyes, _EYES)):
