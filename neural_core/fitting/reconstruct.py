@@ -29,7 +29,7 @@ from ..progress import Report, silent
 from ..records import HEAD_TO_MODEL, Record
 from ..studio import Loaded, Studio
 from ..systems.common import Portrait, System
-from .inversion import Inversion, Length, Target
+from .inversion import Inversion, Length, Target, over
 from .likeness import psnr
 from .tunable import Tunable
 
@@ -150,18 +150,22 @@ def target_of(record: Record, picture: NDArray[np.uint8], system: System, device
         image = torch.from_numpy(np.asarray(np.atleast_3d(array), np.float32)).movedim(-1, 0)[None]
         return F.interpolate(image, (size, size), mode="bilinear", antialias=True).to(device)
 
-    weight = sum(value * record.mask(name)[0] for name, value in _WEIGHTS.items())
     known = {control.name for control in system.info.controls}
     controls = {"actions": torch.from_numpy(record.actions[0]).to(device)} if "actions" in known else None
     return Target(
         picture=tensor(picture) / 255,
         alpha=tensor(record.alpha[0]) / 255,
         background=tensor(record.background[0]) / 255,
-        weight=tensor(np.asarray(weight)),
+        weight=tensor(pixel_weights(record)[0]),
         camera=Camera.from_label(torch.from_numpy(record.cameras[:1])).scaled(1 / HEAD_TO_MODEL).to(device),
         shape=torch.from_numpy(record.shape).to(device),
         controls=controls,
     )
+
+
+def pixel_weights(record: Record) -> NDArray[np.float32]:
+    """Return how much the pixels [n, h, w] of a record's frames matter."""
+    return np.sum([np.float32(value) * record.mask(name) for name, value in _WEIGHTS.items()], axis=0)
 
 
 def users_lpips(target: Target) -> nn.Module | None:
@@ -181,9 +185,7 @@ def _facts(loaded: Loaded) -> dict[str, Any]:
 
 def _psnr(system: Tunable, portrait: Portrait, target: Target) -> float:
     """Return how near a portrait, as others will see it, is to the person in the picture."""
-    seen = system.pose(portrait, target.controls).render(target.camera)
-    opacity = F.interpolate(seen.opacity, seen.image.shape[-2:], mode="bilinear")
-    found = (seen.image + 1) / 2 + (1 - opacity) * target.background
+    found, _ = over(system.pose(portrait, target.controls).render(target.camera), target.background)
     return psnr(found.clamp(0, 1), target.picture, target.alpha)
 
 
