@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import math
 import os
 import signal
 import sys
@@ -29,7 +30,8 @@ from .job_plan import Place
 from .neural_core import errors, files
 from .preferences import MODELS_VARIABLE, PYTHON_VARIABLE
 from .random_motion import Amounts
-from .scene import baked, curves, exporting, find, lights, performances, portrait, turntable
+from .requests import SpeakChoice
+from .scene import baked, curves, exporting, find, lights, performances, portrait, speech, turntable
 from .sentences import engine_missing
 from .worker_client import WorkerSettings
 
@@ -182,6 +184,8 @@ def _run(outcome: _Outcome, place: Place, engine: Engine) -> None:
     _open_scene(place)
     root = _prepare_portrait(one, engine, place)
     last = _animate(one, root, place)
+    if one.speak is not None:
+        last = max(last, _speak(one, one.speak, root, engine, place, key, outcome))
     scene = bpy.context.scene
     if place.blend is None:
         _furnish(scene, one, last)
@@ -201,8 +205,8 @@ def _run(outcome: _Outcome, place: Place, engine: Engine) -> None:
         _note(path, "export", key, outcome)
     if one.policy.save_blend:
         path = place.path(one.policy.save_blend)
-        for other in find.roots(scene) if place.blend is None else ():
-            baked.show_live(other)  # what it had on its card lay in a folder that Blender deletes
+        if place.blend is None:
+            _drop_baked(scene)
         _save(path)
         _note(path, "blend", key, outcome)
 
@@ -303,15 +307,43 @@ def _find_portrait(table: job.PortraitTable) -> bpy.types.Object:
     return found[0]
 
 
+def _rig_of(root: bpy.types.Object) -> bpy.types.Object:
+    rig = find.part(root, "RIG")
+    if rig is None:
+        raise errors.InputError(f'"{root.name}" has no rig to animate.', 'Add "rig" to portrait.create.make.')
+    return rig
+
+
+def _speak(
+    one: job.Job,
+    table: job.SpeakTable,
+    root: bpy.types.Object,
+    engine: Engine,
+    place: Place,
+    key: str,
+    outcome: _Outcome,
+) -> int:
+    """Let the portrait say what was recorded; returns the last frame of that."""
+    scene, rig, audio = bpy.context.scene, _rig_of(root), place.path(table.audio)
+    choice = SpeakChoice(str(audio), speech.rate_for(scene), table.strength, table.gestures, table.seed)
+    spoken = engine.run("Curves from Speech", tasks.speak(choice), one.worker.timeout_s, _watch)
+    strip = speech.put(rig, spoken, scene, table.start)
+    if table.sound and not speech.add_sound(scene, audio, table.start):
+        say("note", message="This Blender cannot put the recording into the sequencer.")
+    if table.curves:
+        path = place.path(table.curves)
+        files.make_folder(path.parent)
+        performances.write_curves(path, spoken.fps, spoken.tracks)
+        _note(path, "curves", key, outcome)
+    return math.ceil(strip.frame_end)
+
+
 def _animate(one: job.Job, root: bpy.types.Object, place: Place) -> int:
     """Put curves files, keys and layers of motion on the rig; returns the last frame that moves, 0 without any."""
     table, layered, scene = one.portrait, one.animate, bpy.context.scene
     if not (table.actions or table.key or layered.csv or layered.random):
         return 0
-    rig = find.part(root, "RIG")
-    if rig is None:
-        raise errors.InputError(f'"{root.name}" has no rig to animate.', 'Add "rig" to portrait.create.make.')
-    last = 0
+    rig, last = _rig_of(root), 0
     for name in table.actions:
         last = max(last, curves.apply_file(rig, place.path(name), scene, table.start))
     for entry in table.key:
@@ -351,6 +383,15 @@ def _choose_camera(table: job.SceneTable, root: bpy.types.Object) -> None:
         scene.camera = ob
     elif scene.camera is None:
         scene.camera = find.part(root, "CAMERA")
+
+
+def _drop_baked(scene: bpy.types.Scene) -> None:
+    """Take the baked frames of a new scene off its cards: they lie in a folder that Blender deletes."""
+    for root in find.roots(scene):
+        baked.show_live(root)
+        plane = find.part(root, "PLANE")
+        if plane is not None and plane.portrait.baked_image is not None:
+            bpy.data.images.remove(plane.portrait.baked_image)
 
 
 def _save(path: Path) -> None:

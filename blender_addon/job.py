@@ -18,7 +18,7 @@ from typing import Any
 from .expressions import NAMES
 from .job_tables import between, check_keys, keys_of, make, one_of, override, read_toml, suggestion, write
 from .neural_core.errors import PortraitError, UsageError
-from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE, CreateChoice
+from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE, STRENGTH_LIMIT, CreateChoice
 
 VERSION = 1
 MAX_FRAMES = 100_000
@@ -126,6 +126,25 @@ class AnimateTable:
 
 
 @dataclass(frozen=True)
+class SpeakTable:
+    """Speech that is laid over what the rig does otherwise."""
+
+    audio: str
+    """A recording: WAV, MP3, FLAC, M4A, OGG."""
+    start: int = 1
+    strength: float = field(default=1.0, metadata=between(0.0, STRENGTH_LIMIT))
+    """Size of the mouth's movements."""
+    gestures: float = field(default=1.0, metadata=between(0.0, STRENGTH_LIMIT))
+    """Size of those of brows and head; 0 leaves out the blinks, too."""
+    seed: int = field(default=0, metadata=between(0, SEED_LIMIT))
+    """Of when somebody blinks and nods."""
+    sound: bool = True
+    """Add the recording to the sequencer."""
+    curves: str = ""
+    """Write the motion to this file as well (portrait-curves/1)."""
+
+
+@dataclass(frozen=True)
 class TurntableTable:
     """A camera like the scene's that goes around the portrait's head; the last frame goes over into the first."""
 
@@ -206,6 +225,7 @@ class Job:
     scene: SceneTable = field(default_factory=SceneTable)
     portrait: PortraitTable = field(default_factory=PortraitTable)
     animate: AnimateTable = field(default_factory=AnimateTable)
+    speak: SpeakTable | None = None
     turntable: TurntableTable | None = None
     render: RenderTable | None = None
     export: ExportTable | None = None
@@ -214,10 +234,8 @@ class Job:
 
 
 EXPORT_SUFFIXES = (".glb", ".usd", ".usda", ".usdc", ".obj", ".ply", ".stl", ".portrait")
-KINDS = ("create", "reconstruct", "animate", "render", "turntable", "export")
-_OWN_TABLES = {"turntable": "turntable"}
-"""Tables that only one kind has."""
-_NEEDED_TABLES = {"render": "render", "turntable": "render", "export": "export"}
+KINDS = ("create", "reconstruct", "animate", "speak", "render", "turntable", "export")
+_NEEDED_TABLES = {"speak": "speak", "render": "render", "turntable": "render", "export": "export"}
 
 
 def read(path: Path, overrides: tuple[str, ...] = ()) -> list[Job]:
@@ -289,7 +307,7 @@ def _job(where: str, table: Any, overrides: tuple[str, ...]) -> Job:
         if isinstance(kind, str) and kind not in KINDS:
             known = f"Known: {', '.join(KINDS)}."
             raise UsageError(f'{where}: there is no do = "{kind}".{suggestion(kind, KINDS)}', known)
-        if kind in _OWN_TABLES.values():
+        if kind == "turntable":
             table.setdefault(kind, {})  # all of its keys have defaults
     job: Job = make(where, table, Job)
     _check_tables(where, job)
@@ -305,15 +323,14 @@ def _job(where: str, table: Any, overrides: tuple[str, ...]) -> Job:
 
 
 def _check_tables(where: str, job: Job) -> None:
-    for name, kind in _OWN_TABLES.items():
-        if getattr(job, name) is not None and job.do != kind:
-            raise UsageError(f'{where}: the table [job.{name}] belongs to do = "{kind}", not to "{job.do}".')
+    if job.turntable is not None and job.do != "turntable":
+        raise UsageError(f'{where}: the table [job.turntable] belongs to do = "turntable", not to "{job.do}".')
     needed = _NEEDED_TABLES.get(job.do)
     if needed and getattr(job, needed) is None:
         raise UsageError(f'{where}: do = "{job.do}" needs a [job.{needed}] table.')
     if job.render and set(job.render.what) - {"card"} and not job.render.out:
         raise UsageError(f"{where}: render lacks out.", 'For example out = "render/f_####.png".')
-    if not (job.render or job.export or job.policy.save_blend):
+    if not (job.render or job.export or job.policy.save_blend or (job.speak and job.speak.curves)):
         raise UsageError(
             f"{where}: it writes nothing.", "Give it a [job.render] or [job.export] table, or policy.save_blend."
         )

@@ -47,10 +47,14 @@ def inputs(one: job.Job, place: Place) -> Iterator[tuple[str, Path]]:
         yield f"portrait.actions[{number}]", place.path(name)
     if one.animate.csv:
         yield "animate.csv", place.path(one.animate.csv)
+    if one.speak is not None:
+        yield "speak.audio", place.path(one.speak.audio)
 
 
 def outputs(one: job.Job, place: Place) -> Iterator[tuple[str, Path]]:
     """Yield the key and the path of each file that a job writes, frames aside."""
+    if one.speak is not None and one.speak.curves:
+        yield "speak.curves", place.path(one.speak.curves)
     for number, name in enumerate(one.export.out if one.export else ()):
         yield f"export.out[{number}]", place.path(name)
     if one.policy.save_blend:
@@ -79,9 +83,8 @@ def frame_path(pattern: Path, number: int, what: str, many: bool) -> Path:
 
 def needs_engine(one: job.Job) -> bool:
     """Return whether a job surely asks the engine for something."""
-    return one.portrait.create is not None or (
-        one.render is not None and bool({"plane", "card"} & set(one.render.what))
-    )
+    drawn = set(one.render.what) if one.render is not None else set()
+    return one.portrait.create is not None or one.speak is not None or bool({"plane", "card"} & drawn)
 
 
 def check(jobs: list[job.Job], folder: Path, given: Path | None, settings: list[WorkerSettings | None]) -> None:

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Motion from elsewhere as layers of a rig: recordings of a phone, and what somebody does who does nothing."""
+"""Motion from elsewhere as layers of a rig: recordings of a phone, what somebody does who does nothing; as files."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import bpy
 import numpy as np
 
 from .. import arkit_csv, random_motion
+from ..neural_core import files
 from . import curves, layers
 
 RANDOM_MOTION = "Random motion"
@@ -56,3 +59,9 @@ def add_random(
     layers.mute(armature, RANDOM_MOTION)
     if tracks:
         layers.add(armature, f"{RANDOM_MOTION} {seed}", frames, tracks)
+
+
+def write_curves(path: Path, fps: float, tracks: Mapping[str, np.ndarray]) -> None:
+    """Write motion as a portrait-curves/1 file. Raises PortraitError of kind "output"."""
+    values = {name: [round(float(value), 4) for value in track] for name, track in tracks.items()}
+    files.write_bytes(path, json.dumps({"format": curves.FORMAT, "fps": fps, "curves": values}).encode())

@@ -4,6 +4,7 @@
 import json
 import re
 import shutil
+import wave
 from pathlib import Path
 
 import bpy
@@ -31,6 +32,9 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "me.jpg").write_bytes(b"a photo")
     (tmp_path / "nod.json").write_text(json.dumps(CURVES))
     (tmp_path / "take.csv").write_text(RECORDING)
+    with wave.open(str(tmp_path / "hello.wav"), "wb") as file:
+        file.setparams((1, 2, 16000, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 16000))
     return tmp_path
 
 
@@ -109,7 +113,8 @@ def test_a_plan_names_frames_and_files(run, saved, folder):
     assert (one["blend"], one["engine"], one["resume"]) == (str(saved), True, True)
 
 
-def test_frames_of_a_scene_come_from_its_blend(run, saved, scene):
+def test_frames_of_a_scene_come_from_its_blend(run, saved):
+    bpy.ops.wm.open_mainfile(filepath=str(saved))
     scene = bpy.context.scene
     scene.frame_start, scene.frame_end = 3, 5
     bpy.ops.wm.save_as_mainfile(filepath=str(saved))
@@ -148,6 +153,8 @@ out = "out/f_####.png"
 """
 SHOWN = "show = 'PICTURE'\n[job.policy]\nsave_blend = 's.blend'\n"
 SCENE = "what = ['scene']\nsamples = 1\nsize = 32\n"
+SPEAK = "[job.speak]\naudio = 'hello.wav'\nstart = 5\nstrength = 0.5\ncurves = 'said/hello.json'\n"
+SPEAK += "[job.policy]\nsave_blend = 's.blend'\n"
 RANDOM = "[job.animate]\nrandom = { frames = 30 }\n[job.policy]\nsave_blend = 'r.blend'\n"
 
 
@@ -233,8 +240,27 @@ def test_recordings_and_random_motion_move_the_frames(run, folder):
     (root,) = find.roots(bpy.context.scene)
     (track,) = find.part(root, "RIG").animation_data.nla_tracks
     assert track.name == "Random motion 0"
-    assert tuple(track.strips[0].action_frame_range) == (1.0, 30.0)
+    assert (track.strips[0].action_frame_start, track.strips[0].action_frame_end) == (1, 30)
     assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 30)
+
+
+def test_a_recording_is_spoken_and_written_as_curves(run, folder):
+    text = CREATE.replace('"animate"', '"speak"').replace('actions = ["nod.json"]\n', "").replace('"1-9"', '"5,17,60"')
+    text = text.replace("[job.render]", SPEAK + "[job.render]")
+    code, summary, err = run(text)
+    assert code == 0, err
+    assert summary["jobs"][0]["files"] == [str(folder / name) for name in ("said/hello.json", "s.blend")]
+    for frame, share in ((5, 0.0), (17, 0.5), (60, 0.0)):  # from frame 5 on, a second of 24 frames
+        blue = int(pixels(folder / "out" / f"f_{frame:04d}.png")[16, 16, 2])
+        jaw = 0.5 * stub.SPEECH_JAW * np.sin(np.pi * share)
+        assert abs(blue - 255 * (0.25 + 0.5 * jaw)) < 2, frame
+    fps, tracks = curves.read_file(folder / "said" / "hello.json")
+    assert fps == 24
+    np.testing.assert_allclose(tracks["jawOpen"].max(), 0.5 * stub.SPEECH_JAW, atol=1e-3)
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "s.blend"))
+    editor = bpy.context.scene.sequence_editor
+    (strip,) = editor.strips if hasattr(editor, "strips") else editor.sequences
+    assert (strip.type, strip.frame_start) == ("SOUND", 5)
 
 
 def test_a_scene_shows_each_frames_own_picture_on_the_card(run, folder):
@@ -277,6 +303,7 @@ def test_what_the_panel_writes_draws_what_the_panel_shows(run, folder, moving, s
         np.testing.assert_array_equal(pixels(folder / "drawn" / f"f_{frame}.png"), expected[frame - 1])
 
 
-def test_a_job_that_cannot_be_written_is_a_sentence(saved, folder):
+def test_a_job_that_cannot_be_written_is_a_sentence(scene, saved, folder):
+    bpy.ops.wm.open_mainfile(filepath=str(saved))
     assert bpy.ops.portrait.write_job(filepath=str(folder / "none" / "x.toml")) == {"CANCELLED"}
     assert "Cannot write" in session.engine().status.message
