@@ -10,6 +10,10 @@ from ..scene import curves, face_rig
 from . import common
 
 
+def _armature(context: bpy.types.Context) -> bpy.types.Object | None:
+    return face_rig.of(context.view_layer.objects.active)
+
+
 class PORTRAIT_OT_add_face_rig(bpy.types.Operator):
     """Build the rig of an imported FLAME or SMPL: shapes, expressions and pose correctives as shape keys, with bones"""
 
@@ -41,30 +45,25 @@ class PORTRAIT_OT_add_face_rig(bpy.types.Operator):
         return common.finished(self)
 
 
-class FaceOperator:
-    """What changes the selected rig of a face model, at once and as one undo step."""
-
-    bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if face_rig.of(context.view_layer.objects.active) is None:
-            cls.poll_message_set("No rig of a face model is selected")
-            return False
-        return True
-
-
-class PORTRAIT_OT_face_shape(FaceOperator, bpy.types.Operator):
+class PORTRAIT_OT_face_shape(bpy.types.Operator):
     """Set the shape sliders of a face model to somebody else's, or to the mean person's; the joints follow"""
 
     bl_idname = "portrait.face_shape"
     bl_label = "Shape"
+    bl_options = {"REGISTER", "UNDO"}
 
     what: EnumProperty(name="Shape", items=[("RANDOM", "Random", "Somebody else"), ("MEAN", "Mean", "The mean person")])
     seed: IntProperty(name="Seed", description="Which person", default=0, min=0)
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if _armature(context) is None:
+            cls.poll_message_set("No rig of a face model is selected")
+            return False
+        return True
+
     def execute(self, context: bpy.types.Context) -> set[str]:
-        armature = face_rig.of(context.view_layer.objects.active)
+        armature = _armature(context)
         assert armature is not None  # see poll
         count = len(face_rig.sliders(armature, "shape"))
         somebody = np.random.default_rng(self.seed).normal(size=count)
@@ -72,11 +71,12 @@ class PORTRAIT_OT_face_shape(FaceOperator, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class PORTRAIT_OT_face_pose(FaceOperator, bpy.types.Operator):
+class PORTRAIT_OT_face_pose(bpy.types.Operator):
     """Set expression, jaw and eyes of a face model to a pose of the library; with auto-keying on they are keyed"""
 
     bl_idname = "portrait.face_pose"
     bl_label = "Apply Pose"
+    bl_options = {"REGISTER", "UNDO"}
 
     pose: EnumProperty(name="Pose", items=poses.ITEMS, default="SMILE")
     strength: FloatProperty(
@@ -85,14 +85,14 @@ class PORTRAIT_OT_face_pose(FaceOperator, bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        armature = face_rig.of(context.view_layer.objects.active)
+        armature = _armature(context)
         if armature is None or not face_rig.knows_actions(armature):
             cls.poll_message_set("No rig of a face model that knows facial actions is selected")
             return False
         return True
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        armature = face_rig.of(context.view_layer.objects.active)
+        armature = _armature(context)
         assert armature is not None  # see poll
         moved = face_rig.apply_pose(armature, poses.LIBRARY[self.pose], self.strength)
         curves.key_if_wanted(context.scene, armature, *moved)
