@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import os
 import signal
 import sys
@@ -21,17 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 
-from . import frames, job, job_plan, model_list, properties, tasks
+from . import frames, job, job_plan, job_scene, model_list, properties
 from .engine import Engine, Status
 from .frame_record import FrameRecord, digest_of, key_of
 from .job_plan import Place
 from .neural_core import errors, files
 from .preferences import MODELS_VARIABLE, PYTHON_VARIABLE
-from .random_motion import Amounts
-from .requests import SpeakChoice
-from .scene import baked, curves, exporting, find, lights, performances, portrait, speech, turntable
+from .scene import exporting, performances, turntable
 from .sentences import engine_missing
 from .worker_client import WorkerSettings
 
@@ -146,10 +142,10 @@ def _plan(outcomes: list[_Outcome], folder: Path, given: Path | None) -> Iterato
         if one.turntable is not None and numbers is None:
             numbers = list(one.turntable.numbers)
         if place.blend is not None and place.blend.is_file():
-            _open_scene(place)
+            job_scene.open_scene(place)
             if one.portrait.create is None:
-                root = _find_portrait(one.portrait)
-                _choose_camera(one.scene, root)
+                root = job_scene.find_portrait(one.portrait)
+                job_scene.choose_camera(one.scene, root)
             if one.render is not None and one.turntable is None:
                 numbers = frames.numbers_of(one, bpy.context.scene)
         yield job_plan.describe(one, outcome.number, place, numbers)
@@ -181,15 +177,21 @@ def _run(outcome: _Outcome, place: Place, engine: Engine) -> None:
         outcome.files = [str(path) for _, path in job_plan.outputs(one, place)]
         say("kept", files=outcome.files)
         return
-    _open_scene(place)
-    root = _prepare_portrait(one, engine, place)
-    last = _animate(one, root, place)
+    job_scene.open_scene(place)
+    root = job_scene.prepare_portrait(one, engine, place, _watch)
+    last = job_scene.animate(one, root, place)
     if one.speak is not None:
-        last = max(last, _speak(one, one.speak, root, engine, place, key, outcome))
+        spoken, said_until = job_scene.speak(one, one.speak, root, engine, place, _watch)
+        last = max(last, said_until)
+        if one.speak.curves:
+            path = place.path(one.speak.curves)
+            files.make_folder(path.parent)
+            performances.write_curves(path, spoken.fps, spoken.tracks)
+            _note(path, "curves", key, outcome)
     scene = bpy.context.scene
     if place.blend is None:
-        _furnish(scene, one, last)
-    _choose_camera(one.scene, root)
+        job_scene.furnish(scene, one, last)
+    job_scene.choose_camera(one.scene, root)
     if one.turntable is not None:
         round_ = one.turntable
         bpy.context.view_layer.update()
@@ -206,8 +208,8 @@ def _run(outcome: _Outcome, place: Place, engine: Engine) -> None:
     if one.policy.save_blend:
         path = place.path(one.policy.save_blend)
         if place.blend is None:
-            _drop_baked(scene)
-        _save(path)
+            job_scene.drop_baked(scene)
+        job_scene.save(path)
         _note(path, "blend", key, outcome)
 
 
@@ -258,150 +260,6 @@ def worker_settings(table: job.WorkerTable) -> WorkerSettings:
     if not python:
         raise engine_missing()
     return WorkerSettings(python, table.models or os.environ.get(MODELS_VARIABLE, ""), table.device)
-
-
-def _open_scene(place: Place) -> None:
-    """Open the job's .blend as it lies on the disk, or make an empty scene."""
-    if place.blend is None:
-        bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-        return
-    try:
-        bpy.ops.wm.open_mainfile(filepath=str(place.blend))
-    except RuntimeError as error:
-        raise errors.InputError(f'"{place.blend.name}" cannot be opened: {str(error).strip()}') from error
-
-
-def _prepare_portrait(one: job.Job, engine: Engine, place: Place) -> bpy.types.Object:
-    """Create the job's portrait, or find it in the scene; returns its root."""
-    table = one.portrait
-    if table.create is None:
-        root = _find_portrait(table)
-    else:
-        choice = table.create.choice()
-        if choice.photo:
-            choice = dataclasses.replace(choice, photo=str(place.path(choice.photo)))
-        created = engine.run("Create Portrait", tasks.create(choice), one.worker.timeout_s, _watch)
-        root = portrait.build(bpy.context.scene, created)
-    if table.show:
-        portrait.show(root, table.show)
-    return root
-
-
-def _find_portrait(table: job.PortraitTable) -> bpy.types.Object:
-    """Return the root of the portrait of the scene that a job names, or of the only one."""
-    scene = bpy.context.scene
-    if table.rig:
-        ob = scene.objects.get(table.rig) or bpy.data.collections.get(table.rig)
-        if isinstance(ob, bpy.types.Collection):
-            ob = next((part for part in ob.objects if find.root_of(part)), None)
-        root = find.root_of(ob)
-        if root is None:
-            known = ", ".join(f'"{root.name}"' for root in find.roots(scene)) or "none"
-            raise errors.InputError(f'The scene has no portrait "{table.rig}".', f"Portraits of the scene: {known}.")
-        return root
-    found = find.roots(scene)
-    if len(found) != 1:
-        raise errors.InputError(
-            f"The scene has {len(found)} portraits.", "Name one in portrait.rig, or make one with portrait.create."
-        )
-    return found[0]
-
-
-def _rig_of(root: bpy.types.Object) -> bpy.types.Object:
-    rig = find.part(root, "RIG")
-    if rig is None:
-        raise errors.InputError(f'"{root.name}" has no rig to animate.', 'Add "rig" to portrait.create.make.')
-    return rig
-
-
-def _speak(
-    one: job.Job,
-    table: job.SpeakTable,
-    root: bpy.types.Object,
-    engine: Engine,
-    place: Place,
-    key: str,
-    outcome: _Outcome,
-) -> int:
-    """Let the portrait say what was recorded; returns the last frame of that."""
-    scene, rig, audio = bpy.context.scene, _rig_of(root), place.path(table.audio)
-    choice = SpeakChoice(str(audio), speech.rate_for(scene), table.strength, table.gestures, table.seed)
-    spoken = engine.run("Curves from Speech", tasks.speak(choice), one.worker.timeout_s, _watch)
-    strip = speech.put(rig, spoken, scene, table.start)
-    if table.sound and not speech.add_sound(scene, audio, table.start):
-        say("note", message="This Blender cannot put the recording into the sequencer.")
-    if table.curves:
-        path = place.path(table.curves)
-        files.make_folder(path.parent)
-        performances.write_curves(path, spoken.fps, spoken.tracks)
-        _note(path, "curves", key, outcome)
-    return math.ceil(strip.frame_end)
-
-
-def _animate(one: job.Job, root: bpy.types.Object, place: Place) -> int:
-    """Put curves files, keys and layers of motion on the rig; returns the last frame that moves, 0 without any."""
-    table, layered, scene = one.portrait, one.animate, bpy.context.scene
-    if not (table.actions or table.key or layered.csv or layered.random):
-        return 0
-    rig, last = _rig_of(root), 0
-    for name in table.actions:
-        last = max(last, curves.apply_file(rig, place.path(name), scene, table.start))
-    for entry in table.key:
-        for name, value in entry.expression.items():
-            rig[name] = value
-            curves.key(rig, name, entry.frame)
-        last = max(last, entry.frame)
-    if layered.csv:
-        path, fps = place.path(layered.csv), layered.csv_fps or None
-        _, numbers = performances.add_recording(rig, scene, path, layered.start, fps, layered.csv_head)
-        last = max(last, int(numbers[-1]))
-    if layered.random:
-        chosen = layered.random
-        numbers = layered.start + np.arange(chosen.frames)
-        amounts = Amounts(chosen.blinks, chosen.gaze, chosen.head, chosen.micro)
-        performances.add_random(rig, scene, numbers, chosen.seed, amounts)
-        last = max(last, int(numbers[-1]))
-    rig.update_tag()
-    return last
-
-
-def _furnish(scene: bpy.types.Scene, one: job.Job, last_frame: int) -> None:
-    """Give a scene that we made ourselves what a picture needs: range, size, background, honest colours."""
-    scene.frame_start, scene.frame_end = 1, max(1, last_frame)
-    scene.render.resolution_x = scene.render.resolution_y = (one.render.size if one.render else 0) or 512
-    scene.portrait.size = one.portrait.create.size if one.portrait.create else scene.portrait.size
-    lights.use_standard_view(scene)
-    lights.ensure_world(scene)
-
-
-def _choose_camera(table: job.SceneTable, root: bpy.types.Object) -> None:
-    scene = bpy.context.scene
-    if table.camera:
-        ob = scene.objects.get(table.camera)
-        if ob is None or ob.type != "CAMERA":
-            raise errors.InputError(f'The scene has no camera "{table.camera}".')
-        scene.camera = ob
-    elif scene.camera is None:
-        scene.camera = find.part(root, "CAMERA")
-
-
-def _drop_baked(scene: bpy.types.Scene) -> None:
-    """Take the baked frames of a new scene off its cards: they lie in a folder that Blender deletes."""
-    for root in find.roots(scene):
-        baked.show_live(root)
-        plane = find.part(root, "PLANE")
-        if plane is not None and plane.portrait.baked_image is not None:
-            bpy.data.images.remove(plane.portrait.baked_image)
-
-
-def _save(path: Path) -> None:
-    files.make_folder(path.parent)
-    bpy.context.scene.frame_set(bpy.context.scene.frame_start)
-    with files.replacing(path) as partial:
-        try:
-            bpy.ops.wm.save_as_mainfile(filepath=str(partial), copy=True, compress=True, check_existing=False)
-        except RuntimeError as error:
-            raise errors.PortraitError(f'Cannot write "{path}": {str(error).strip()}', kind="output") from error
 
 
 def _watch(status: Status) -> None:

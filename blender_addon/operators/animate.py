@@ -9,12 +9,10 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 from bpy_extras.io_utils import ImportHelper
 from mathutils import Matrix
 
-from .. import arkit_csv, poses, random_motion
+from .. import poses, random_motion
 from ..neural_core import errors
-from ..scene import curves, find, layers, rig
+from ..scene import curves, find, performances, rig
 from . import common
-
-RANDOM_MOTION = "Random motion"
 
 
 class RigOperator:
@@ -148,10 +146,7 @@ class PORTRAIT_OT_random_motion(RigOperator, bpy.types.Operator):
             first, last = scene.frame_preview_start, scene.frame_preview_end
         frames = np.arange(first, last + 1)
         amounts = random_motion.Amounts(self.blinks, self.gaze, self.head, self.micro)
-        tracks = random_motion.motion(self.seed, len(frames), scene.render.fps / scene.render.fps_base, amounts)
-        layers.mute(armature, RANDOM_MOTION)
-        if tracks:
-            layers.add(armature, f"{RANDOM_MOTION} {self.seed}", frames, tracks)
+        performances.add_random(armature, scene, frames, self.seed, amounts)
         scene.frame_set(scene.frame_current)
         return {"FINISHED"}
 
@@ -185,14 +180,11 @@ class PORTRAIT_OT_import_arkit_csv(RigOperator, ImportHelper, bpy.types.Operator
     def execute(self, context: bpy.types.Context) -> set[str]:
         scene, armature, path = context.scene, _armature(context), Path(self.filepath)
         try:
-            recording = arkit_csv.read(path, self.fps or None)
+            recording, frames = performances.add_recording(
+                armature, scene, path, scene.frame_current, self.fps or None, self.head
+            )
         except errors.PortraitError as error:
             return common.refused(self, error)
-        count, tracks = recording.resampled(scene.render.fps / scene.render.fps_base)
-        scale = arkit_csv.UNITS.get(self.head, 0.0)
-        tracks |= {name: scale * tracks[name] for name in curves.HEAD if name in tracks}
-        frames = scene.frame_current + np.arange(count)
-        layers.add(armature, path.stem, frames, tracks)
         scene.frame_set(scene.frame_current)
         self.report({"INFO"}, f"Frames {frames[0]} to {frames[-1]}, recorded at {recording.fps:g} frames a second.")
         return {"FINISHED"}
