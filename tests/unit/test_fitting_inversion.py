@@ -154,6 +154,39 @@ def test_mirrored_targets_show_mirrored_people(system, someone):
     assert torch.allclose(mirrored(other).camera.label(), wanted.camera.label())
 
 
+def test_few_samples_a_ray_are_taken_while_fitting_alone(system, someone, monkeypatch):
+    monkeypatch.setattr(inversion, "SAMPLES", (4, 99))
+    work = Inversion(system, target(system, someone), Length(1, 0))
+    assert (work.generator.renderer.coarse, work.generator.renderer.fine) == (4, 6)
+    assert (system.generator.renderer.coarse, system.generator.renderer.fine) == (6, 6)
+
+
+@pytest.mark.parametrize(("yaw", "looks"), [(0, 8), (5, 8), (25, 6)])
+def test_mirrored_pictures_are_looked_at_if_they_show_another_side(system, someone, monkeypatch, yaw, looks):
+    work = Inversion(system, target(system, someone, yaw), Length(8, 0))
+    seen = []
+    monkeypatch.setattr(work, "_unlike", lambda target, chance: seen.append(target) or work.latents["z"].sum())
+    for _ in range(8):
+        work.step()
+    assert sum(one is work.target for one in seen) == looks
+    assert len(seen) == 8
+
+
+def test_a_smaller_picture_is_compared_with_averages(system, someone):
+    """Halves of pictures: the person who is it has nearly no loss, and the portrait still has its own size."""
+    wanted = target(system, someone)
+    halves = {name: torch.nn.functional.avg_pool2d(getattr(wanted, name), 2) for name in ("picture", "alpha", "weight")}
+    small = dataclasses.replace(wanted, **halves, background=wanted.background[..., :8, :8])
+    of_mean, of_truth = Inversion(system, small, Length(1, 1)), Inversion(system, small, Length(1, 1))
+    for name, value in of_truth.latents.items():
+        value.data.copy_(someone[name])
+    of_truth._start = {name: value.detach().clone() for name, value in of_truth.latents.items()}
+    assert of_truth.step() < 0.2 * of_mean.step()
+    assert of_truth.step() < 1.0  # a look at the picture with weights that move
+    assert fit(system, small, Options("tiny", Length(1, 1)), {}).provenance["psnr"] > 5
+    assert of_truth.preview().shape == (16, 16, 4)
+
+
 def test_backgrounds_are_asked_of_models_that_leave_them_free(system, someone):
     wanted = target(system, someone)
     assert Inversion(system, wanted, Length(1, 0))._free
