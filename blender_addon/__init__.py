@@ -5,13 +5,16 @@
   edit.
 - `tasks.py` says what is asked of the engine, `engine.py` runs it, `worker_client.py` holds the process,
   `session.py` the timer. `backend.py` sets the engine up. `live.py` keeps a picture up to date, `baking.py` draws
-  frames to disk.
+  frames to disk, `unbaked.py` those that a render lacks; `saving.py` says what a .blend carries.
 - `scene/` turns arrays into Blender data. `batch.py` and `job.py` do the same without a window.
 
 Nothing is imported before `register()`.
 """
 
-_MODULES = ("preferences", "properties", "session", "backend", "live", "bake_state", "operators", "panels")
+_MODULES = (
+    *("preferences", "properties", "session", "backend", "live", "bake_state", "unbaked", "saving"),
+    *("operators", "panels"),
+)
 
 
 def _modules() -> list:

@@ -8,6 +8,7 @@ frame that lies on disk under the right key is never drawn again, whoever drew i
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Plan:
     portrait: str
     folder: Path
     size: int
-    range: range
+    range: Sequence[int]
     frames: tuple[Frame, ...]
     missing: tuple[Frame, ...]
     stale: int
@@ -51,7 +52,7 @@ class Plan:
         return [frame.instant for frame in self.frames]
 
 
-def summary(frames: range, ready: int, stale: int) -> str:
+def summary(frames: Sequence[int], ready: int, stale: int) -> str:
     """Return what the panel says about frames: how many are ready, show something else, or are not there."""
     missing = len(frames) - ready - stale
     parts = [
@@ -74,7 +75,7 @@ def frame_range(scene: bpy.types.Scene) -> range:
     return range(scene.frame_start, scene.frame_end + 1)
 
 
-def plan(root: bpy.types.Object, scene: bpy.types.Scene, frames: range, careful: bool = False) -> Plan:
+def plan(root: bpy.types.Object, scene: bpy.types.Scene, frames: Sequence[int], careful: bool = False) -> Plan:
     """Return which frames there should be, and which of them are missing; a `careful` look reads every file.
 
     Raises:

@@ -110,7 +110,7 @@ def update() -> None:
     """
     engine, scene = session.engine(), bpy.context.scene
     root = find.by_uuid(scene, _live.portrait)
-    if root is None or engine.status.state == "error":
+    if root is None or engine.status.state == "error" or bpy.app.is_job_running("RENDER"):
         return
     wanted = _read(root, scene)
     if wanted is None or (wanted == _live.shown and _live.full):

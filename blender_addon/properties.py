@@ -91,6 +91,12 @@ class PortraitSettings(bpy.types.PropertyGroup):
         max=2.0,
         soft_max=1.0,
     )
+    mix_seed: IntProperty(
+        name="Mix with", description="Seed of another person who is mixed in", default=8, min=0, max=SEED_LIMIT
+    )
+    mix: FloatProperty(
+        name="Share", description="How much of the other person: 0 nothing, 1 they alone", default=0.0, min=0.0, max=1.0
+    )
     make_rig: BoolProperty(
         name="Rig and head", description="Make the armature with 52 expression sliders and the plain head", default=True
     )
@@ -136,7 +142,10 @@ class PortraitIdentity(bpy.types.PropertyGroup):
     """What an object is in its portrait; the rig (or, without one, the root) also says who the person is."""
 
     role: EnumProperty(
-        items=[(role, role.title(), "") for role in ("NONE", "ROOT", "RIG", "DRIVER", "SURFACE", "PLANE", "CAMERA")],
+        items=[
+            (role, role.title(), "")
+            for role in ("NONE", "ROOT", "RIG", "DRIVER", "SURFACE", "PLANE", "CAMERA", "FRAME")
+        ],
         default="NONE",
     )
     uuid: StringProperty(name="Identifier", description="Name of this portrait between Blender and the engine")

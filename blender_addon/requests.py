@@ -32,6 +32,9 @@ class CreateChoice:
     model: str = DEFAULT_MODEL
     seed: int = 7
     truncation: float = 0.7
+    mix_seed: int = 8
+    mix: float = 0.0
+    """How much of the person of `mix_seed` is mixed in, 0..1."""
     photo: str = ""
     """A file with somebody's photo, instead of seed and truncation."""
     latent_iterations: int = 450
@@ -50,6 +53,8 @@ class CreateChoice:
         """Raise UsageError for what no worker could do."""
         if not 0 <= self.seed <= SEED_LIMIT:
             raise errors.UsageError(f"The seed {self.seed} is not in 0 .. {SEED_LIMIT}.")
+        if not (0 <= self.mix_seed <= SEED_LIMIT and 0.0 <= self.mix <= 1.0):
+            raise errors.UsageError(f"Seed {self.mix_seed} cannot be mixed in by {self.mix:g}: 0 .. 1 is possible.")
         if not 0.0 <= self.truncation <= 2.0:
             raise errors.UsageError(f"The truncation {self.truncation:g} is not in 0 .. 2.")
         if min(self.latent_iterations, self.weight_iterations) < 0:
@@ -103,7 +108,8 @@ def create(choice: CreateChoice) -> protocol.Create | protocol.Reconstruct:
     if choice.photo:
         steps = choice.latent_iterations, choice.weight_iterations
         return protocol.Reconstruct(0, choice.model, choice.photo, choice.identifier, *steps)
-    return protocol.Create(0, choice.model, choice.seed, choice.truncation, choice.identifier)
+    mix = (choice.mix_seed, choice.mix) if choice.mix else ()
+    return protocol.Create(0, choice.model, choice.seed, choice.truncation, choice.identifier, *mix)
 
 
 def stylise(source: str, text: str, identifier: str) -> protocol.Stylise:

@@ -84,6 +84,26 @@ def moved_frames(folder: str) -> str:
     return f'The file was saved elsewhere while frames were baked: they were copied to "{folder}".'
 
 
+def rendered_without(failures: dict[int, str]) -> PortraitError:
+    """Frames were rendered without the network's picture; `failures` says why, by frame."""
+    first = min(failures)
+    others = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
+    return PortraitError(
+        f"Frame {first}{others} was rendered without the network's picture: {failures[first]}",
+        "Bake the range, then render again.",
+    )
+
+
+LOCKED_NOW = (
+    "Blender was not locked while rendering, so pictures could not be drawn meanwhile. Lock Interface is now on."
+)
+
+
+def stopped_by_load(title: str) -> tuple[str, str]:
+    """Another file was opened while the engine worked for the old one: message and hint."""
+    return f"{title} was stopped: another file was opened.", "Frames that were baked are kept on disk."
+
+
 UNSAVED = "Save the file to keep baked frames"
 
 NUMPY_MISSING = "This Blender lacks numpy: install python3-numpy."

@@ -42,7 +42,7 @@ def start(
 
     def apply_as_one_step(result: Any) -> None:
         apply(result)
-        _undo_push(title)
+        undo_push(title)
 
     engine().start(title, task, apply_as_one_step if undo and not in_passing else apply, in_passing)
     if bpy.app.background:
@@ -50,6 +50,12 @@ def start(
             pass
     elif not bpy.app.timers.is_registered(_pump):
         bpy.app.timers.register(_pump, persistent=True)
+
+
+def leave_engine() -> None:
+    """Let the timer leave the engine alone: a render, on a thread of its own, is about to wait for pictures."""
+    if engine().free and bpy.app.timers.is_registered(_pump):
+        bpy.app.timers.unregister(_pump)
 
 
 def kept(root: bpy.types.Object) -> tasks.KeptPortrait:
@@ -109,7 +115,8 @@ def _pump() -> float | None:
     return PUMP_S if busy else None
 
 
-def _undo_push(title: str) -> None:
+def undo_push(title: str) -> None:
+    """Make what was done an undo step of its own."""
     override = None if bpy.app.background else view3d()
     if override is None:
         bpy.ops.ed.undo_push(message=title)
@@ -123,7 +130,10 @@ def _undo_push(title: str) -> None:
 def _before_load(*_: object) -> None:
     """Another file is opened: what is being made belongs to the old one."""
     if _engine is not None and _engine.busy:
+        stopped = "" if _engine.free else _engine.status.title
         _engine.stop()
+        if stopped:
+            _engine.notice(*sentences.stopped_by_load(stopped))
 
 
 def register() -> None:

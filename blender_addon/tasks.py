@@ -7,14 +7,14 @@ stopping it at any moment leaves the scene as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import requests
+from . import answers, requests
 from .neural_core import errors, protocol
 
 
@@ -78,6 +78,15 @@ class FaceRig:
 
 
 @dataclass(frozen=True)
+class ExactSurface:
+    """The surface of one instant as it is, bound to nothing: vertices in head space, faces, colours in 0..1."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+    colours: np.ndarray
+
+
+@dataclass(frozen=True)
 class Created:
     """All that one press of Create brings back."""
 
@@ -94,6 +103,18 @@ def create(choice: requests.CreateChoice) -> Task:
     return (yield from _created(choice, reply))
 
 
+def variations(choices: Sequence[requests.CreateChoice]) -> Task:
+    """Draw people of whom nothing but a picture is wanted; returns Pictures by their seeds."""
+    pictures = {}
+    for number, choice in enumerate(choices):
+        label = f"Variation {number + 1} of {len(choices)}"
+        reply = yield Step(label, requests.create(choice))
+        answers.check_portrait(reply.fields, reply.arrays)
+        shot = requests.Shot(tuple(reply.fields["camera"]))
+        pictures[choice.seed] = yield from _picture(choice.identifier, shot, choice.size, label=label)
+    return pictures
+
+
 def stylise(kept: KeptPortrait, text: str, choice: requests.CreateChoice) -> Task:
     """Make a portrait of the same person in another style; what comes with it is as `create` makes it."""
     yield from _open(kept)
@@ -102,6 +123,7 @@ def stylise(kept: KeptPortrait, text: str, choice: requests.CreateChoice) -> Tas
 
 
 def _created(choice: requests.CreateChoice, reply: Reply) -> Task:
+    answers.check_portrait(reply.fields, reply.arrays)
     portrait = Portrait(choice.identifier, reply.fields, reply.arrays)
     picture = surface = None
     if choice.make_plane:
@@ -155,6 +177,14 @@ def face_rig(name: str, shapes: int, expressions: int) -> Task:
     return FaceRig(*(fields[key] for key in ("name", "kind", "licence", "joint_names", "action_names")), reply.arrays)
 
 
+def exact_surface(kept: KeptPortrait, detail: int, controls: dict[str, Any], label: str) -> Task:
+    """Extract the surface of a portrait that does what the controls say; returns an ExactSurface."""
+    yield from _open(kept)
+    reply = yield Step(label, requests.mesh(kept.identifier, detail, controls))
+    answers.check_exact(reply.arrays)
+    return ExactSurface(*(reply.arrays[name] for name in ("vertices", "faces", "colours")))
+
+
 def test() -> Task:
     """Ask for nothing but the list of models: the engine has then started and answered; returns the fields."""
     return (yield Step("Testing the engine", protocol.List(0))).fields
@@ -183,15 +213,10 @@ def _picture(
     identifier: str, shot: requests.Shot, size: int, quality: str = "full", label: str = "Drawing the picture"
 ) -> Task:
     reply = yield Step(label, requests.render(identifier, shot, size, quality))
-    if "image" not in reply.arrays:
-        raise errors.ProtocolError("The engine drew a picture but did not send it.")
-    return Picture(reply.arrays["image"], shot.camera)
+    return Picture(answers.check_picture(reply.arrays), shot.camera)
 
 
 def _surface(identifier: str, detail: int, controls: dict[str, Any]) -> Task:
     reply = yield Step("Extracting the surface", requests.mesh(identifier, detail, controls))
-    names = ("rest", "faces", "colours", "bind_index", "bind_weight")
-    missing = [name for name in names if name not in reply.arrays]
-    if missing:
-        raise errors.ProtocolError(f"The engine's surface lacks {', '.join(missing)}.")
-    return Surface(*(reply.arrays[name] for name in names))
+    answers.check_surface(reply.arrays)
+    return Surface(*(reply.arrays[name] for name in answers.SURFACE))

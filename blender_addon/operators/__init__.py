@@ -3,12 +3,14 @@
 
 import bpy
 
-from . import animate, bake, create, engine, face, job, picture, setup, speak
+from . import animate, bake, bake_mesh, create, engine, face, job, picture, setup, speak, variations
 
 CLASSES = (
     *create.CLASSES,
+    *variations.CLASSES,
     *picture.CLASSES,
     *bake.CLASSES,
+    *bake_mesh.CLASSES,
     *animate.CLASSES,
     *speak.CLASSES,
     *engine.CLASSES,
@@ -26,5 +28,7 @@ def register() -> None:
 
 def unregister() -> None:
     """Take it back."""
+    variations.forget()
+    bake_mesh.stop_building()
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import bpy
 from bpy.props import IntProperty
 
-from .. import bake_state, baking, live, sentences, session
+from .. import bake_state, baking, live, saving, sentences, session
 from ..neural_core import errors
 from ..scene import baked, find, turntable
 from . import common
@@ -166,4 +166,29 @@ class PORTRAIT_OT_turntable(bpy.types.Operator):
         return common.finished(self)
 
 
-CLASSES = (PORTRAIT_OT_bake, PORTRAIT_OT_clear_cache, PORTRAIT_OT_render, PORTRAIT_OT_turntable)
+class PORTRAIT_OT_make_portable(bpy.types.Operator):
+    """Copy baked frames beside the file, by relative paths, and write there which models and licences are in it"""
+
+    bl_idname = "portrait.make_portable"
+    bl_label = "Make Portable"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return common.has_portrait(cls, context)
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        try:
+            readme = saving.make_portable()
+        except errors.PortraitError as error:
+            return common.refused(self, error)
+        self.report({"INFO"}, f'Wrote "{readme.name}"; save the file now.')
+        return {"FINISHED"}
+
+
+CLASSES = (
+    PORTRAIT_OT_bake,
+    PORTRAIT_OT_clear_cache,
+    PORTRAIT_OT_render,
+    PORTRAIT_OT_turntable,
+    PORTRAIT_OT_make_portable,
+)

@@ -11,6 +11,7 @@ from ..operators.bake import (
     PORTRAIT_OT_render,
     PORTRAIT_OT_turntable,
 )
+from ..operators.bake_mesh import PORTRAIT_OT_bake_mesh, PORTRAIT_OT_clear_mesh
 from ..operators.job import PORTRAIT_OT_write_job
 from ..operators.picture import (
     PORTRAIT_OT_follow,
@@ -49,6 +50,9 @@ class PORTRAIT_PT_show(PortraitPanel, bpy.types.Panel):
         layout.prop(context.scene.portrait, "quality", expand=True)
         _draw_card(layout, context, root)
         layout.operator(PORTRAIT_OT_update_mesh.bl_idname, icon="MESH_DATA")
+        row = layout.row(align=True)
+        row.operator(PORTRAIT_OT_bake_mesh.bl_idname, icon="MESH_MONKEY")
+        row.operator(PORTRAIT_OT_clear_mesh.bl_idname, text="", icon="TRASH")
         if context.space_data.shading.type in {"SOLID", "WIREFRAME"}:
             layout.operator(PORTRAIT_OT_show_colours.bl_idname, icon="SHADING_TEXTURE")
         if not lights.keeps_colours(context.scene):

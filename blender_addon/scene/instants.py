@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 
 from ..neural_core import errors
-from . import find, framing
+from . import find, framing, pose
 
 _RENDER = ("resolution_x", "resolution_y", "pixel_aspect_x", "pixel_aspect_y", "fps", "fps_base")
 
@@ -45,6 +46,16 @@ def read(root: bpy.types.Object, scene: bpy.types.Scene, frames: Iterable[int]) 
             except errors.UsageError as error:
                 raise errors.UsageError(f"Frame {frame}: {error.message}", error.hint) from error
             result.append(Instant(frame, found, framing.world(found, depsgraph)))
+    return result
+
+
+def controls(root: bpy.types.Object, scene: bpy.types.Scene, frames: Iterable[int]) -> list[tuple[int, dict[str, Any]]]:
+    """Return what the face does at some frames, as `pose.controls` says."""
+    result = []
+    with _second(root, scene) as second:
+        for frame in frames:
+            second.frame_set(frame)
+            result.append((frame, pose.controls(root, second.view_layers[0].depsgraph)))
     return result
 
 

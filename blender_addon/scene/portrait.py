@@ -18,7 +18,7 @@ from mathutils import Matrix
 
 from ..neural_core import __version__, errors
 from ..tasks import Created, Portrait, Surface
-from . import camera, find, image_plane, lights, materials, mesh, rig
+from . import camera, find, image_plane, lights, materials, mesh, mesh_frames, rig
 from .framing import Framing
 
 MOUTH_STRETCH = 2.0
@@ -135,6 +135,15 @@ def replace_picture(root: bpy.types.Object, picture: Shown, pack: bool = True) -
     return plane
 
 
+def set_live_pixels(root: bpy.types.Object, pixels: np.ndarray) -> None:
+    """Show pixels [h, w, 4] uint8 on the card of a portrait that are no picture of it; the card stays where it is."""
+    plane = find.part(root, "PLANE")
+    image = live_image(plane)
+    image_plane.set_pixels(image, pixels, pack=False)
+    image_plane.show_image(plane, image)
+    image["portrait_key"] = ""
+
+
 def live_image(plane: bpy.types.Object) -> bpy.types.Image:
     """Return the image of the moment that a card has: on it, unless baked frames are."""
     if plane.portrait.live_image is None:  # the card of an older version, or its image was removed
@@ -157,7 +166,10 @@ def show(root: bpy.types.Object, what: str) -> None:
         else:
             image_plane.place(plane, root, image_plane.beside_head(label))
         _set_visible(plane, what != "MESH")
-    head = surface or driver
+    frames = mesh_frames.of(root)
+    if frames is not None:  # they are the head then
+        frames.hide_viewport = frames.hide_render = what == "PICTURE"
+    head = None if frames is not None else surface or driver
     for ob in (surface, driver):
         if ob is not None:
             _set_visible(ob, ob is head and (what != "PICTURE" or plane is None))

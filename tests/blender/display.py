@@ -43,9 +43,15 @@ def x_server() -> Iterator[str]:
 
 
 def run_plan(
-    blender: list[str], package_parent: Path, plan: str, out: Path, picture: Path | None = None, timeout_s: float = 300
+    blender: list[str],
+    package_parent: Path,
+    plan: str,
+    out: Path,
+    picture: Path | None = None,
+    timeout_s: float = 300,
+    script: str = "gui.py",
 ) -> str:
-    """Run a plan of inside/gui.py and return what Blender printed; photograph the window to `picture` when ready.
+    """Run a plan of a script of inside/ and return what Blender printed; photograph the window to `picture` when ready.
 
     Raises:
         TimeoutError: if Blender does not end by itself.
@@ -54,7 +60,7 @@ def run_plan(
         environment = {**os.environ, "DISPLAY": display, "HOME": home, "LIBGL_ALWAYS_SOFTWARE": "1"}
         environment.setdefault("NEURAL_PORTRAIT_PYTHON", sys.executable)
         window = ["--window-geometry", "0", "0", *map(str, WINDOW)]
-        arguments = ["--factory-startup", *window, "-P", str(HERE / "inside" / "gui.py")]
+        arguments = ["--factory-startup", *window, "-P", str(HERE / "inside" / script)]
         process = subprocess.Popen(
             [*blender, *arguments, "--", str(package_parent), plan, str(out)],
             env=environment,

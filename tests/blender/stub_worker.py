@@ -6,14 +6,18 @@ starts the real worker. The name of the model decides how it behaves:
 
 - "default-eg3d": answers at once;  "slow": works for a minute, but obeys cancel;  "deaf": the same without obeying;
 - "dies": says why on stderr and is gone;  "babble": writes nonsense;
+- "mute": says nothing for a minute;
 - "missing", "memory": answers an error of that kind;
+- "heavy": has no memory to draw or to extract a surface;  "too heavy": is killed for that;
 - "moving": can be animated: jawOpen makes its pictures bluer, and its surfaces are told as they look then;
-- "crashes": the same, but it is gone when it shall draw a jaw that is open by 0.7 or more.
+- "crashes": the same, but it is gone when it shall draw a jaw that is open by 0.7 or more;
+- "crawls": the same as "moving", but a picture takes most of a second.
 """
 
 import contextlib
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -27,7 +31,8 @@ from neural_core import __version__, protocol
 
 RADII = np.array([0.08, 0.12, 0.10], np.float32)  # metres
 PREVIEW_S = 0.15  # longer than a tick of the add-on
-MOVING = (b"moving", b"crashes")
+MOVING = (b"moving", b"crashes", b"crawls")
+CRAWL_S = 0.6
 JAW_DROP = np.array([0.0, -0.03, -0.01], np.float32)
 SPEECH_JAW, SPEECH_YAW = 0.4, 0.2  # the latter radians
 JOINTS = ("root", "neck", "head", "jaw", "left_eye", "right_eye")
@@ -172,6 +177,8 @@ class Worker:
         if request.model in ("slow", "deaf"):
             self.linger(request, obey=request.model == "slow")
             return
+        if request.model == "mute":
+            time.sleep(60)
         if request.model == "dies":
             print("stub: the sky is falling", file=sys.stderr, flush=True)
             os._exit(3)
@@ -256,6 +263,8 @@ class Worker:
         if self.known(request.id, request.portrait):
             if self.portraits[request.portrait][0] == "crashes" and self.jaw(request) >= 0.7:
                 os._exit(3)
+            if self.portraits[request.portrait][0] == "crawls":
+                time.sleep(CRAWL_S)
             self.send(protocol.Image(request.id, raw({"image": picture(request.size, self.jaw(request))})))
             self.send(protocol.Done(request.id, {"size": request.size, "seconds": 0.0}))
 
@@ -270,9 +279,16 @@ class Worker:
 
     def known(self, number: int, portrait: str) -> bool:
         if portrait in self.portraits:
-            return True
+            return self.has_memory(number, self.portraits[portrait][0])
         self.send(protocol.Error(number, "usage", f'There is no portrait "{portrait}".'))
         return False
+
+    def has_memory(self, number: int, model: str) -> bool:
+        if model == "too heavy":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if model == "heavy":
+            self.send(protocol.Error(number, "memory", "There is not enough memory for this.", "Choose less."))
+        return model != "heavy"
 
     def linger(self, request: protocol.Create, obey: bool) -> None:
         for step in range(600):

@@ -50,6 +50,42 @@ def moving(scene, tmp_path, monkeypatch):
     return root
 
 
+@pytest.fixture
+def keyed(moving, scene, tmp_path):
+    """A saved portrait whose jaw opens from frame 1 to 5, seen by its own camera at frame 3; nothing is in memory."""
+    from neural_portrait import pictures
+    from neural_portrait.scene import find
+
+    rig = find.part(moving, "RIG")
+    for frame, value in ((1, 0.0), (5, 1.0)):
+        rig["jawOpen"] = value
+        rig.keyframe_insert('["jawOpen"]', frame=frame)
+    rig.update_tag()
+    scene.frame_start, scene.frame_end = 1, 5
+    bpy.ops.portrait.show(what="PICTURE")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
+    scene.frame_set(3)
+    pictures.drawn.clear()
+    return moving
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """How open the jaw is in the pictures that are asked of the engine from now on."""
+    from neural_portrait import session
+    from neural_portrait.neural_core import protocol
+
+    asked, send = [], session.engine()._send
+
+    def remember(request):
+        if isinstance(request, protocol.Render):
+            asked.append(request.controls.get("actions", {}).get("jawOpen", 0.0))
+        return send(request)
+
+    monkeypatch.setattr(session.engine(), "_send", remember)
+    return asked
+
+
 def pytest_unconfigure(config):
     """Leave without Blender's exit handlers: the wheels 4.2 and 4.5 crash or hang in them."""
     sys.stdout.flush()

@@ -9,46 +9,9 @@ import numpy as np
 import pytest
 import stub_worker as stub
 from neural_portrait import bake_state, baking, pictures, session
-from neural_portrait.neural_core import protocol
 from neural_portrait.scene import baked, find, image_plane, instants
 
 SIZE = 32
-
-
-@pytest.fixture(autouse=True)
-def nothing_drawn():
-    """No picture is in memory yet."""
-    pictures.drawn.clear()
-
-
-@pytest.fixture
-def keyed(moving, scene, tmp_path):
-    """A saved portrait whose jaw opens from frame 1 to 5; before its own camera."""
-    rig = find.part(moving, "RIG")
-    for frame, value in ((1, 0.0), (5, 1.0)):
-        rig["jawOpen"] = value
-        rig.keyframe_insert('["jawOpen"]', frame=frame)
-    rig.update_tag()
-    scene.frame_start, scene.frame_end = 1, 5
-    scene.portrait.size = SIZE
-    bpy.ops.portrait.show(what="PICTURE")
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "scene.blend"))
-    scene.frame_set(3)
-    return moving
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """How open the jaw is in the pictures that are asked of the engine from now on."""
-    asked, send = [], session.engine()._send
-
-    def remember(request):
-        if isinstance(request, protocol.Render):
-            asked.append(request.controls.get("actions", {}).get("jawOpen", 0.0))
-        return send(request)
-
-    monkeypatch.setattr(session.engine(), "_send", remember)
-    return asked
 
 
 def jaws(root, scene, frames):

@@ -266,7 +266,7 @@ def test_a_card_that_is_behind_says_so(large, scene, monkeypatch, clock):
 
 def test_the_live_picture_is_no_undo_step(moving, monkeypatch):
     pushed = []
-    monkeypatch.setattr(session, "_undo_push", pushed.append)
+    monkeypatch.setattr(session, "undo_push", pushed.append)
     live.switch_on(moving)
     live.update()
     assert pushed == []
