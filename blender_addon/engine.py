@@ -6,18 +6,22 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from . import tasks
+from . import answers, tasks
 from .neural_core import __version__, errors, protocol
 from .worker_client import Stopped, WorkerProcess, WorkerSettings
 
 CANCEL_PATIENCE_S = 2.0
 """A worker that has not obeyed a cancel for so long is killed."""
+SILENCE_S = 60.0
+"""A busy worker that has said nothing for so long may hang; the user is asked."""
+_STAGE_LENGTH = 80
 
 
 @dataclass
@@ -33,6 +37,8 @@ class Status:
     hint: str = ""
     kind: str = ""
     report: str = ""
+    smaller: tuple[str, int] | None = None
+    """What to try when memory was short: "size" or "detail", and the number."""
     preview: np.ndarray | None = None
     """The newest picture of what is being made, [h, w, 4] uint8, first row on top."""
 
@@ -66,6 +72,7 @@ class Engine:
         self._hello_id = 0
         self._next_id = 1
         self._open: set[str] = set()
+        self._heard = time.monotonic()
 
     # What the panel and the operators use ----------------------------------------------------------------------------
 
@@ -95,6 +102,15 @@ class Engine:
         device = str(self.about.get("device", ""))
         return "CPU" if device == "cpu" else str(self.about.get("device_name") or device)
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the busy worker said anything, or the user chose to wait on; 0 while it is not busy."""
+        return time.monotonic() - self._heard if self.busy else 0.0
+
+    def wait_on(self) -> None:
+        """The user gives a silent worker more time."""
+        self._heard = time.monotonic()
+
     def has_open(self, identifier: str) -> bool:
         """Return whether the running worker holds this portrait in memory."""
         return identifier in self._open
@@ -110,6 +126,7 @@ class Engine:
         if not self.free:
             raise errors.UsageError("The engine is busy.", "Wait for it, or cancel what it does.")
         self._drop_passing()
+        self._heard = time.monotonic()
         state = "passing" if in_passing else "busy"
         self.status = Status(state, title, "Starting engine", started=time.monotonic())
         self._running = _Running(title, task, on_result, in_passing)
@@ -126,6 +143,7 @@ class Engine:
         if self._process is not None:
             event = self._process.receive(timeout_s)
             while event is not None:
+                self._heard = time.monotonic()
                 self._handle(event)
                 event = self._process.receive(0.0) if self._process else None
         running = self._running
@@ -195,11 +213,18 @@ class Engine:
 
     def stop(self) -> None:
         """End the worker and forget the task; the next task starts a new worker."""
+        patience = 0.0 if self.busy else CANCEL_PATIENCE_S  # who works may not listen, and the window does not wait
         if self._running is not None:
             self._running.task.close()
             self._running = None
             self.status = Status()
-        self._drop_process()
+        self._drop_process(patience)
+
+    def restart(self) -> None:
+        """Give a silent worker up; the next task starts a new one."""
+        title = self.status.title
+        self.stop()
+        self.notice(f"{title}: stopped, the engine did not answer. The scene is unchanged.", "It starts anew.")
 
     def _drop_passing(self) -> None:
         """Forget the running task; the worker is told, and what it still answers is for nobody."""
@@ -219,13 +244,13 @@ class Engine:
             self._process = WorkerProcess(settings)
             self._hello_id = self._send(protocol.Hello(0, __version__))
 
-    def _drop_process(self) -> None:
+    def _drop_process(self, patience_s: float = 0.0) -> None:
         process, self._process = self._process, None
         self._hello_id = 0
         self._open.clear()
         self.about = {}
         if process is not None:
-            process.close(CANCEL_PATIENCE_S if not self.busy else 0.0)
+            process.close(patience_s)
 
     def _send(self, request: protocol.Message) -> int:
         assert self._process is not None
@@ -266,11 +291,14 @@ class Engine:
     def _answer(self, running: _Running, event: protocol.Message) -> None:
         if isinstance(event, protocol.Progress):
             if running.kill_at is None:
-                self.status.stage = f"{running.label}: {event.stage}" if event.stage else running.label
-                self.status.fraction = event.done / event.total if event.total > 0 else 0.0
+                stage = event.stage[:_STAGE_LENGTH]
+                self.status.stage = f"{running.label}: {stage}" if stage else running.label
+                self.status.fraction = min(max(event.done / event.total, 0.0), 1.0) if event.total > 0 else 0.0
         elif isinstance(event, (protocol.Image, protocol.Array)):
             running.reply_arrays.update(numpy_arrays(event.arrays))
-            self.status.preview = running.reply_arrays.get("image")
+            picture = running.reply_arrays.get("image")
+            if answers.is_picture(picture):
+                self.status.preview = picture
         elif isinstance(event, protocol.Done):
             if isinstance(running.request, (protocol.Create, protocol.Reconstruct, protocol.Stylise, protocol.Open)):
                 # The worker forgets portraits that were not used for long; the latest it surely has.
@@ -293,11 +321,15 @@ class Engine:
             self.status = Status()
             try:
                 running.on_result(finished.value)
-            except errors.PortraitError as error:
-                self._fail(error)
+            except Exception as error:  # a bug of ours: shown and reported like any error, never lost in the console
+                self._fail(errors.as_portrait_error(error), traceback.format_exc())
             return
         except errors.PortraitError as error:
             self._fail(error)
+            return
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
+            wrong = errors.ProtocolError(f"The engine's answer makes no sense ({type(error).__name__}: {error}).")
+            self._fail(wrong, traceback.format_exc())
             return
         running.label, running.reply_arrays = step.label, {}
         self.status.stage, self.status.fraction, self.status.preview = step.label, 0.0, None
@@ -313,9 +345,10 @@ class Engine:
             self._fail(errors.PortraitError("Cancelled.", kind="cancelled"))
         elif running is not None:
             doing = (running.label or "starting").lower()
-            self._fail(_broken_start(event) if greeting else _broken_work(event, doing), "\n".join(event.log))
+            broken = _broken_start(event) if greeting else _broken_work(event, doing, running.request)
+            self._fail(broken, "\n".join(event.log))
         elif not event.asked:
-            self._fail(_broken_work(event, "waiting"), "\n".join(event.log))
+            self._fail(_broken_work(event, "waiting", None), "\n".join(event.log))
 
     def _fail(self, error: errors.PortraitError, details: str = "") -> None:
         running, self._running = self._running, None
@@ -329,6 +362,8 @@ class Engine:
         log = "\n".join(self.log)
         report = "\n".join(part for part in (f"{title}: {error.message}", error.hint, details, log) if part)
         self.status = Status("error", title, message=error.message, hint=error.hint, kind=error.kind, report=report)
+        if running is not None and (error.kind == "memory" or "memory" in error.message):
+            self.status.smaller = _smaller(running.request)
 
 
 def numpy_arrays(arrays: protocol.Arrays) -> dict[str, np.ndarray]:
@@ -354,9 +389,18 @@ def _broken_start(event: Stopped) -> errors.PortraitError:
     )
 
 
-def _broken_work(event: Stopped, doing: str) -> errors.PortraitError:
-    return errors.PortraitError(
-        f"The engine stopped ({event.reason}) while {doing}.",
-        "The scene is unchanged; try again, the engine starts anew.",
-        kind="worker",
-    )
+def _broken_work(event: Stopped, doing: str, request: protocol.Message | None) -> errors.PortraitError:
+    again = "The scene is unchanged; try again, the engine starts anew."
+    smaller = _smaller(request) if "memory" in event.reason else None
+    if smaller:
+        again = f"The scene is unchanged. {errors.try_smaller(*smaller)}"
+    return errors.PortraitError(f"The engine stopped ({event.reason}) while {doing}.", again, kind="worker")
+
+
+def _smaller(request: protocol.Message | None) -> tuple[str, int] | None:
+    """Return what of a request to halve when memory is short, and the half; None if it has no size."""
+    for name in ("size", "detail"):
+        number = getattr(request, name, None)
+        if number is not None:
+            return name, max(number // 2, 1)
+    return None

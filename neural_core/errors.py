@@ -53,6 +53,11 @@ class ProtocolError(PortraitError):
     default_kind = "protocol"
 
 
+def try_smaller(what: str, number: int) -> str:
+    """Return the advice for work that did not fit into memory: "size" of a picture or "detail" of a mesh, and which."""
+    return f"Try a picture of {number} pixels." if what == "size" else f"Try a mesh detail of {number}."
+
+
 def as_portrait_error(error: BaseException) -> PortraitError:
     """Return the sentence for any exception; kind "internal" means that it is our bug."""
     if isinstance(error, PortraitError):

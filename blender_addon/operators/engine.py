@@ -89,6 +89,50 @@ class PORTRAIT_OT_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class PORTRAIT_OT_wait_for_engine(bpy.types.Operator):
+    """Give the engine another minute"""
+
+    bl_idname = "portrait.wait_for_engine"
+    bl_label = "Wait"
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        session.engine().wait_on()
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_restart_engine(bpy.types.Operator):
+    """End an engine that does not answer; the scene stays as it is, and the next task starts a new one"""
+
+    bl_idname = "portrait.restart_engine"
+    bl_label = "Restart"
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        return session.engine().busy
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        session.engine().restart()
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_use_smaller(bpy.types.Operator):
+    """Set the picture size or the mesh detail to half of what did not fit into memory"""
+
+    bl_idname = "portrait.use_smaller"
+    bl_label = "Use Less"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        return session.engine().status.smaller is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        name, number = session.engine().status.smaller
+        setattr(context.scene.portrait, name, number)  # Blender keeps it within the property's limits
+        session.engine().dismiss()
+        return {"FINISHED"}
+
+
 class PORTRAIT_OT_stop_engine(bpy.types.Operator):
     """End the engine and free its memory; it starts again when it is needed"""
 
@@ -146,6 +190,9 @@ CLASSES = (
     PORTRAIT_OT_start_engine,
     PORTRAIT_OT_free_memory,
     PORTRAIT_OT_cancel,
+    PORTRAIT_OT_wait_for_engine,
+    PORTRAIT_OT_restart_engine,
+    PORTRAIT_OT_use_smaller,
     PORTRAIT_OT_stop_engine,
     PORTRAIT_OT_dismiss,
     PORTRAIT_OT_copy_report,

@@ -4,11 +4,15 @@
 import bpy
 
 from .. import backend, preferences, sentences, session, setup_backend
+from ..engine import SILENCE_S
 from ..operators.engine import (
     PORTRAIT_OT_cancel,
     PORTRAIT_OT_copy_report,
     PORTRAIT_OT_dismiss,
     PORTRAIT_OT_preferences,
+    PORTRAIT_OT_restart_engine,
+    PORTRAIT_OT_use_smaller,
+    PORTRAIT_OT_wait_for_engine,
 )
 from ..operators.setup import (
     PORTRAIT_OT_cancel_setup,
@@ -57,6 +61,8 @@ def draw_status(layout: bpy.types.UILayout) -> None:
         row = layout.row(align=True)
         row.progress(factor=status.fraction, text=f"{status.stage} ({status.elapsed_s:.0f} s)")
         row.operator(PORTRAIT_OT_cancel.bl_idname, text="", icon="X")
+        if engine.silent_s > SILENCE_S:
+            _draw_silence(layout)
         icon = session.preview_icon()
         if icon:
             layout.template_icon(icon_value=icon, scale=_PREVIEW_SCALE)
@@ -67,6 +73,10 @@ def draw_status(layout: bpy.types.UILayout) -> None:
         if status.hint:
             draw_text(box, status.hint, icon="BLANK1")
         row = box.row(align=True)
+        if status.smaller is not None:
+            name, number = status.smaller
+            text = f"Use {number} Pixels" if name == "size" else f"Use Mesh Detail {number}"
+            row.operator(PORTRAIT_OT_use_smaller.bl_idname, text=text)
         if status.kind in _PREFERENCES_KINDS:
             row.operator(PORTRAIT_OT_preferences.bl_idname, icon="PREFERENCES")
         if status.report:
@@ -76,6 +86,15 @@ def draw_status(layout: bpy.types.UILayout) -> None:
         row = layout.row(align=True)
         draw_text(row, f"{status.message} {status.hint}".strip(), icon="INFO")
         row.operator(PORTRAIT_OT_dismiss.bl_idname, text="", icon="X", emboss=False)
+
+
+def _draw_silence(layout: bpy.types.UILayout) -> None:
+    """Ask what to do with an engine that says nothing."""
+    box = layout.box()
+    draw_text(box, f"The engine has not answered for {session.engine().silent_s:.0f} s.", icon="QUESTION")
+    row = box.row(align=True)
+    row.operator(PORTRAIT_OT_wait_for_engine.bl_idname)
+    row.operator(PORTRAIT_OT_restart_engine.bl_idname, icon="FILE_REFRESH")
 
 
 def draw_setup(layout: bpy.types.UILayout) -> None:

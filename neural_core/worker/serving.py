@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .. import protocol
-from ..errors import PortraitError, ProtocolError, as_portrait_error
+from ..errors import PortraitError, ProtocolError, as_portrait_error, try_smaller
 from ..progress import Report
 
 if TYPE_CHECKING:  # it needs torch, which may be missing; then `hello` says so
@@ -121,4 +121,9 @@ def _as_answer(request: protocol.Message, error: Exception) -> protocol.Error:
     if not isinstance(error, PortraitError):
         sys.stderr.write(trace)
         error = as_portrait_error(error)
+    if error.kind == "memory":
+        error.hint = next(
+            (try_smaller(name, getattr(request, name) // 2) for name in ("size", "detail") if hasattr(request, name)),
+            error.hint,
+        )
     return protocol.Error(request.id, error.kind, error.message, error.hint, trace[-8000:])

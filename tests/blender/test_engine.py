@@ -210,3 +210,62 @@ def test_closing_the_pipe_ends_the_worker(addon, engine):
 def test_choices_that_no_worker_could_serve(addon, changes):
     with pytest.raises(addon("neural_core.errors").UsageError):
         addon("requests").CreateChoice(**changes)
+
+
+def test_a_silent_worker_is_noticed_and_may_be_waited_for(addon, engine, monkeypatch):
+    engine.start("Create", create(addon, "mute"), pytest.fail)
+    pump(engine, until=lambda: engine.status.stage == "Creating the portrait")
+    assert engine.silent_s < 30
+    monkeypatch.setattr(engine, "_heard", time.monotonic() - 61)
+    assert engine.silent_s > addon("engine").SILENCE_S == 60
+    engine.step()
+    assert engine.silent_s > 60  # stepping is not hearing
+    engine.wait_on()
+    assert engine.silent_s < 30
+    asked = time.monotonic()
+    engine.restart()
+    assert time.monotonic() - asked < 1
+    assert engine.silent_s == 0
+    assert engine.status.message == "Create: stopped, the engine did not answer. The scene is unchanged."
+    assert engine.run("Create", create(addon)) is not None
+
+
+def test_progress_is_an_answer(addon, engine, monkeypatch):
+    engine.start("Create", create(addon, "slow"), pytest.fail)
+    monkeypatch.setattr(engine, "_heard", time.monotonic() - 61)
+    pump(engine, until=lambda: engine.status.fraction > 0)
+    assert engine.silent_s < 30
+
+
+def test_too_little_memory_says_what_to_try(addon, engine):
+    """The worker that says so, and the one that is killed for it, while it draws at 32."""
+    with pytest.raises(addon("neural_core.errors").PortraitError):
+        engine.run("Create", create(addon, "heavy"))
+    assert (engine.status.kind, engine.status.smaller) == ("memory", ("size", 16))
+    with pytest.raises(addon("neural_core.errors").PortraitError, match="killed, perhaps for lack of memory"):
+        engine.run("Create", create(addon, "too heavy"))
+    assert engine.status.hint == "The scene is unchanged. Try a picture of 16 pixels."
+    assert engine.status.smaller == ("size", 16)
+    with pytest.raises(addon("neural_core.errors").PortraitError, match="killed"):
+        engine.run("Create", create(addon, "too heavy", make_plane=False))
+    assert engine.status.hint == "The scene is unchanged. Try a mesh detail of 24."
+
+
+def test_a_bug_while_applying_is_a_sentence_with_a_report(addon, engine):
+    def apply(_):
+        raise ReferenceError("StructRNA of type Object has been removed")
+
+    engine.start("Create", create(addon), apply)
+    pump(engine)
+    assert engine.status.state == "error"
+    assert engine.status.message.startswith("Something went wrong inside Neural Portrait (ReferenceError")
+    assert "test_engine.py" in engine.status.report
+    assert "Traceback" not in engine.status.message
+
+
+def test_free_memory_forgets_what_was_open(addon, engine):
+    choice = addon("requests").CreateChoice(detail=48, size=32)
+    engine.run("Create", addon("tasks").create(choice))
+    assert engine.has_open(choice.identifier)
+    assert engine.run("Free", addon("tasks").free()) == pytest.approx(21.4)
+    assert not engine.has_open(choice.identifier)

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Any bytes are messages or a ProtocolError; any message survives the way."""
 
-import dataclasses
 import io
 import json
-import math
 import struct
 
 from hypothesis import HealthCheck, given, settings
@@ -12,40 +10,10 @@ from hypothesis import strategies as st
 
 from neural_core import protocol
 from neural_core.errors import ProtocolError
+from tests.wire import json_values, messages
 
 # A busy machine is no failure.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-finite = st.floats(allow_nan=False, allow_infinity=False)
-int64 = st.integers(-(1 << 63) + 1, (1 << 63) - 1)
-json_values = st.recursive(
-    st.none() | st.booleans() | int64 | finite | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=10,
-)
-
-
-@st.composite
-def raw_arrays(draw):
-    dtype = draw(st.sampled_from(sorted(protocol.ITEM_BYTES)))
-    shape = tuple(draw(st.lists(st.integers(0, 4), max_size=3)))
-    size = protocol.ITEM_BYTES[dtype] * math.prod(shape)
-    return protocol.RawArray(dtype, shape, draw(st.binary(min_size=size, max_size=size)))
-
-
-FIELD_VALUES = {
-    "int": int64,
-    "float": finite,
-    "str": st.text(),
-    "tuple[float, ...]": st.lists(finite, min_size=25, max_size=25).map(tuple),
-    "dict[str, Any]": st.dictionaries(st.text(), json_values, max_size=3),
-    "Arrays": st.dictionaries(st.text(), raw_arrays(), max_size=3),
-}
-
-
-@st.composite
-def messages(draw):
-    kind = draw(st.sampled_from(protocol.REQUESTS + protocol.ANSWERS))
-    return kind(**{f.name: draw(FIELD_VALUES[str(f.type)]) for f in dataclasses.fields(kind)})
 
 
 @patient
