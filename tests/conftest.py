@@ -5,11 +5,32 @@ Nothing of ours is imported here: jaxtyping's import hook (see ``--jaxtyping-pac
 """
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+SEED = int(os.environ.get("NEURAL_PORTRAIT_TEST_SEED", "0"))
+"""Of torch's own generator; tests have to pass with any."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Let fixtures draw the same numbers, whichever test asks for them first."""
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """Let a test draw the same numbers, whatever ran before it. For other generators pytest-randomly does so."""
+    _seed()
+
+
+def _seed() -> None:
+    torch = sys.modules.get("torch")  # tests of what needs no torch do not load it
+    if torch is not None:
+        torch.manual_seed(SEED)
 
 
 @pytest.fixture(scope="session")
