@@ -157,6 +157,8 @@ class PortraitIdentity(bpy.types.PropertyGroup):
     use: StringProperty(name="Use", description="What the licence of the weights allows")
     seed: IntProperty(name="Seed")
     truncation: FloatProperty(name="Truncation")
+    mix_seed: IntProperty(name="Mixed with", description="Seed of the person who is mixed in")
+    mix: FloatProperty(name="Share", description="How much of that person is mixed in")
     photo: StringProperty(name="Photo", description="Name of the photo that shows the person")
     style: StringProperty(name="Style", description="The text that describes how the portrait looks")
     file: PointerProperty(

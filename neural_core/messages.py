@@ -74,6 +74,7 @@ class Load(Message):
 class Create(Message):
     """Make a portrait from a seed, and keep it in the worker under the client's name `portrait`.
 
+    A `mix` between 0 and 1 mixes so much of the person of `mix_seed` in.
     `done` gives model, model_hash, system, licence, licence_url, use, seed, truncation, camera (25 numbers, head
     space: where the creation picture is taken from), joint_names, action_names, animatable (whether Render and Mesh
     take controls), controls (a list of {name, dimension, unit, minimum, maximum, meaning}); and arrays shape f4[K],
@@ -86,6 +87,8 @@ class Create(Message):
     seed: int
     truncation: float
     portrait: str
+    mix_seed: int = 0
+    mix: float = 0.0
 
 
 @dataclass(frozen=True)

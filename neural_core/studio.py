@@ -7,6 +7,7 @@ Cameras, lengths and meshes are in head space. Whatever takes long takes a `repo
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from . import checkpoints, controls, devices, media, mesh, models, portraits, sy
 from .cameras import Camera, orbit
 from .errors import ModelError, UsageError
 from .files import write_bytes
+from .mixing import Mix, mixed
 from .progress import Report, silent, stage
 from .systems.common import Field, Portrait, System
 
@@ -64,15 +66,18 @@ class Studio:
             report(f"Loading {model.name}", 1, 1)
         return self._loaded
 
-    def create(self, name: str, seed: int, truncation: float = 0.7, report: Report = silent) -> tuple[Loaded, Portrait]:
-        """Return the portrait of a seed, and the model that made it.
+    def create(
+        self, name: str, seed: int, truncation: float = 0.7, report: Report = silent, mix: Mix | None = None
+    ) -> tuple[Loaded, Portrait]:
+        """Return the portrait of a seed, or of somebody between two seeds, and the model that made it.
 
         Raises:
-            UsageError: if the seed is negative, or the truncation out of range.
+            UsageError: if a seed is negative, or the truncation out of range.
             ModelError: if the model is missing or damaged.
         """
-        if not 0 <= seed < 1 << 63:
-            raise UsageError(f"There is no seed {seed}.", "Seeds are whole numbers from 0.")
+        for one in (seed, mix.seed if mix else seed):
+            if not 0 <= one < 1 << 63:
+                raise UsageError(f"There is no seed {one}.", "Seeds are whole numbers from 0.")
         if not 0.0 <= truncation <= 2.0:
             raise UsageError(
                 f"Truncation {truncation:g} is not between 0 and 2.", "0.7 is usual, 0 is the mean person."
@@ -80,7 +85,11 @@ class Studio:
         loaded = self.load(name, report)
         report(f"Creating seed {seed}", 0, 1)
         portrait = loaded.system.create(seed, truncation)
-        return loaded, _with_provenance(portrait, loaded.model, seed, truncation)
+        said: dict[str, Any] = {"seed": seed, "truncation": truncation}
+        if mix is not None:
+            portrait = mixed(loaded.system, portrait, loaded.system.create(mix.seed, truncation), mix.share)
+            said |= {"mix_seed": mix.seed, "mix": mix.share}
+        return loaded, _with_provenance(portrait, loaded.model, said)
 
     def open(self, data: bytes, name: str, report: Report = silent) -> tuple[Loaded, Portrait]:
         """Return the portrait in a file's bytes, and the model that made it.
@@ -168,10 +177,10 @@ def provenance(portrait: Portrait) -> dict[str, Any]:
     return {**portrait.provenance, "model_sha256": portrait.checkpoint_hash}
 
 
-def _with_provenance(portrait: Portrait, model: models.Model, seed: int, truncation: float) -> Portrait:
+def _with_provenance(portrait: Portrait, model: models.Model, made_of: Mapping[str, Any]) -> Portrait:
     about = model.describe()
     facts = {key: about[key] for key in ("licence", "licence_url", "use")}
-    said = {**portrait.provenance, **facts, "model": model.name, "seed": seed, "truncation": truncation}
+    said = {**portrait.provenance, **facts, "model": model.name, **made_of}
     return dataclasses.replace(portrait, provenance=said)
 
 

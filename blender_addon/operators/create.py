@@ -17,7 +17,7 @@ BESIDE_M = 0.4
 
 def _choice(settings: bpy.types.PropertyGroup, photo: str) -> requests.CreateChoice:
     """Return what the panel says. Raises UsageError for what no engine could do."""
-    names = ("model", "seed", "truncation", "latent_iterations", "weight_iterations")
+    names = ("model", "seed", "truncation", "mix_seed", "mix", "latent_iterations", "weight_iterations")
     parts = ("make_rig", "make_plane", "make_mesh", "detail", "size")
     return requests.CreateChoice(photo=photo, **{name: getattr(settings, name) for name in (*names, *parts)})
 

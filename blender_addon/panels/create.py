@@ -4,9 +4,14 @@
 import bpy
 
 from .. import model_list, preferences
+from ..operators import variations
 from ..operators.create import PORTRAIT_OT_create, PORTRAIT_OT_random_seed, PORTRAIT_OT_stylise
+from ..operators.variations import PORTRAIT_OT_use_seed, PORTRAIT_OT_variations
 from ..scene import find
 from .common import PortraitPanel, draw_text
+
+_THUMBNAIL_SCALE = 4.5
+"""Size of a face, in heights of a button."""
 
 
 class PORTRAIT_PT_create(PortraitPanel, bpy.types.Panel):
@@ -35,6 +40,10 @@ class PORTRAIT_PT_create(PortraitPanel, bpy.types.Panel):
             row.prop(settings, "seed")
             row.operator(PORTRAIT_OT_random_seed.bl_idname, text="", icon="FILE_REFRESH")
             layout.prop(settings, "truncation", slider=True)
+            column = layout.column(align=True)
+            column.prop(settings, "mix_seed")
+            column.prop(settings, "mix", slider=True)
+            _draw_variations(layout)
         column = layout.column(heading="Make")
         column.prop(settings, "make_rig")
         column.prop(settings, "make_plane")
@@ -65,6 +74,19 @@ class PORTRAIT_PT_style(PortraitPanel, bpy.types.Panel):
         layout = self.layout
         layout.prop(context.scene.portrait, "style", text="")
         layout.operator(PORTRAIT_OT_stylise.bl_idname, icon="BRUSH_DATA")
+
+
+def _draw_variations(layout: bpy.types.UILayout) -> None:
+    """Draw the faces of other seeds; pressing one takes its seed."""
+    layout.operator(PORTRAIT_OT_variations.bl_idname, icon="COMMUNITY")
+    shown = variations.shown()
+    if not shown:
+        return
+    grid = layout.grid_flow(row_major=True, columns=3, even_columns=True, even_rows=True, align=True)
+    for seed, icon in shown:
+        cell = grid.column(align=True)
+        cell.template_icon(icon_value=icon, scale=_THUMBNAIL_SCALE)
+        cell.operator(PORTRAIT_OT_use_seed.bl_idname, text=str(seed)).seed = seed
 
 
 def _draw_model_line(layout: bpy.types.UILayout, name: str) -> None:

@@ -91,7 +91,8 @@ def _draw_card(layout: bpy.types.UILayout, context: bpy.types.Context, root: bpy
 
 def _draw_identity(layout: bpy.types.UILayout, identity: bpy.types.PropertyGroup) -> None:
     column = layout.column(align=True)
-    who = identity.photo or f"Seed {identity.seed}, truncation {identity.truncation:.2f}"
+    seeds = f"Seed {identity.seed}" + (f" with {identity.mix:.0%} of {identity.mix_seed}" if identity.mix else "")
+    who = identity.photo or f"{seeds}, truncation {identity.truncation:.2f}"
     column.label(text=f"{who}, {identity.model}")
     if identity.style:
         draw_text(column, f'Style: "{identity.style}"')

@@ -17,6 +17,7 @@ import numpy as np
 from mathutils import Matrix
 
 from ..neural_core import __version__, errors
+from ..requests import CreateChoice
 from ..tasks import Created, Portrait, Surface
 from . import camera, find, image_plane, lights, materials, mesh, mesh_frames, rig
 from .framing import Framing
@@ -30,7 +31,7 @@ _PORTRAIT_FIELDS = ("model", "model_hash", "system", "licence", "use", "seed", "
 def build(scene: bpy.types.Scene, created: Created, style: str = "") -> bpy.types.Object:
     """Bring a created portrait into the scene at the 3D cursor and return its root; `style` is what made it so."""
     portrait, choice = created.portrait, created.choice
-    collection = bpy.data.collections.new(f"Portrait {style or Path(choice.photo).stem or choice.seed}")
+    collection = bpy.data.collections.new(f"Portrait {style or Path(choice.photo).stem or _seeds(choice)}")
     scene.collection.children.link(collection)
     name = collection.name
     root = _add(collection, bpy.data.objects.new(name, None), "ROOT")
@@ -46,6 +47,7 @@ def build(scene: bpy.types.Scene, created: Created, style: str = "") -> bpy.type
         plane = _build_plane(collection, name, root, created.picture.pixels)
         plane.portrait.picture_camera = label = created.picture.camera
         image_plane.place(plane, own_camera, image_plane.before_camera(label))
+        scene.render.use_lock_interface = True  # a render may have to wait for the card's picture
     show(root, "BOTH" if created.surface is not None else "PICTURE")
     lights.ensure(scene, root)
     _select(root)
@@ -247,11 +249,16 @@ def _build_plane(
     return plane
 
 
+def _seeds(choice: CreateChoice) -> str:
+    return f"{choice.seed} and {choice.mix_seed}" if choice.mix else str(choice.seed)
+
+
 def _remember(holder: bpy.types.Object, name: str, created: Created, style: str) -> None:
     identity, fields = holder.portrait, created.portrait.fields
     identity.uuid = created.choice.identifier
     identity.version = __version__
     identity.photo, identity.style = Path(created.choice.photo).name, style
+    identity.mix_seed, identity.mix = created.choice.mix_seed, created.choice.mix
     for field in _PORTRAIT_FIELDS:
         if fields.get(field) is not None:  # a portrait that was not made from a seed has none
             setattr(identity, field, fields[field])

@@ -24,6 +24,10 @@ class Generate:
     """Name of an installed model (see `neural-portrait models`), or a .safetensors file."""
     truncation: float = 0.7
     """How far from the mean person: 0 is the mean, 1 as varied as in training."""
+    mix_seed: int = 0
+    """Somebody else to mix in, where --mix is more than 0."""
+    mix: float = 0.0
+    """How much of them: 0 nothing, 1 they alone."""
     view: tyro.conf.OmitArgPrefixes[View] = field(default_factory=View)
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
@@ -35,11 +39,13 @@ class Generate:
         parse_expression(self.view.expression)
         console.report("Starting engine", 0, 1)
         from .. import media, studio
+        from ..mixing import Mix
         from . import views
 
+        mix = Mix(self.mix_seed, self.mix) if self.mix else None
         maker = studio.Studio(self.common.device)
         for seed in seeds:
-            loaded, portrait = maker.create(self.model, seed, self.truncation, console.report)
+            loaded, portrait = maker.create(self.model, seed, self.truncation, console.report, mix)
             path = self.out if len(seeds) == 1 else self.out.with_stem(f"{self.out.stem}_{seed:04d}")
             if path.suffix.lower() == ".portrait":
                 studio.save(portrait, path)

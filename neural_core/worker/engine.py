@@ -18,7 +18,9 @@ from .. import __version__, controls, devices, mesh, models, portraits, protocol
 from ..cameras import Camera
 from ..errors import ProtocolError, UsageError
 from ..human.arkit import ACTIONS
+from ..mixing import Mix
 from ..progress import Report
+from ..records import JOINTS
 from ..studio import Loaded, Studio
 from ..systems.common import Field, Portrait
 
@@ -100,7 +102,8 @@ class Engine:
         return Result(self._studio.load(request.model, report).model.describe())
 
     def _create(self, request: protocol.Create, report: Report) -> Result:
-        made = self._studio.create(request.model, request.seed, request.truncation, report)
+        mix = Mix(request.mix_seed, request.mix) if request.mix else None
+        made = self._studio.create(request.model, request.seed, request.truncation, report, mix)
         return self._hold(request.portrait, *made, report)
 
     def _reconstruct(self, request: protocol.Reconstruct, report: Report) -> Result:
@@ -158,7 +161,7 @@ class Engine:
             "model_hash": portrait.checkpoint_hash,
             "system": portrait.system,
             "camera": camera.label()[0].tolist(),
-            "joint_names": list(face.joint_names),
+            "joint_names": list(JOINTS),
             "action_names": list(face.expression_names),
             "animatable": bool(loaded.system.info.controls),
             "controls": [dataclasses.asdict(control) for control in loaded.system.info.controls],

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""People to choose from, and people between two people."""
+
+import bpy
+import numpy as np
+import pytest
+import stub_worker as stub
+from neural_portrait import requests, session
+from neural_portrait.neural_core import errors
+from neural_portrait.operators import variations
+from neural_portrait.scene import find
+
+
+def test_variations_are_the_faces_of_the_next_seeds_and_leave_the_scene_alone(scene):
+    scene.portrait.seed = 40
+    before = {kind: len(getattr(bpy.data, kind)) for kind in ("objects", "images", "collections", "texts")}
+    assert bpy.ops.portrait.variations() == {"FINISHED"}
+    assert [seed for seed, _ in variations.shown()] == [41, 42, 43, 44, 45, 46]
+    preview = variations._faces["43"]
+    pixels = np.empty(128 * 128 * 4, np.float32)
+    preview.image_pixels_float.foreach_get(pixels)
+    np.testing.assert_allclose(pixels.reshape(128, 128, 4)[::-1], stub.picture(128) / 255, atol=1 / 255)
+    assert before == {kind: len(getattr(bpy.data, kind)) for kind in before}
+
+    assert bpy.ops.portrait.variations() == {"FINISHED"}
+    assert [seed for seed, _ in variations.shown()] == [47, 48, 49, 50, 51, 52]
+    assert bpy.ops.portrait.use_seed(seed=50) == {"FINISHED"}
+    assert scene.portrait.seed == 50
+
+
+def test_an_engine_that_fails_keeps_the_faces_that_were_there(scene):
+    assert bpy.ops.portrait.variations() == {"FINISHED"}
+    there = variations.shown()
+    scene.portrait.model = "missing"
+    assert bpy.ops.portrait.variations() == {"CANCELLED"}
+    assert session.engine().status.message == 'Stub error of kind "model".'
+    assert variations.shown() == there
+
+
+def test_the_engine_is_told_of_a_mix_only_where_there_is_one():
+    alone = requests.create(requests.CreateChoice(seed=3, mix_seed=5))
+    assert (alone.seed, alone.mix) == (3, 0.0)
+    both = requests.create(requests.CreateChoice(seed=3, mix_seed=5, mix=0.25))
+    assert (both.seed, both.mix_seed, both.mix) == (3, 5, 0.25)
+    for nonsense in ({"mix": 1.5}, {"mix": -0.5}, {"mix_seed": -1}):
+        with pytest.raises(errors.UsageError, match="cannot be mixed in"):
+            requests.CreateChoice(**nonsense)
+
+
+def test_a_mixed_person_says_of_whom(scene):
+    scene.portrait.seed, scene.portrait.mix_seed, scene.portrait.mix = 3, 5, 0.25
+    scene.portrait.make_mesh = False
+    assert bpy.ops.portrait.create() == {"FINISHED"}
+    (root,) = find.roots(scene)
+    identity = find.identity_of(root)
+    assert (identity.seed, identity.mix_seed, identity.mix) == (3, 5, 0.25)
+    assert root.users_collection[0].name == "Portrait 3 and 5"
