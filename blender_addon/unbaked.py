@@ -36,9 +36,7 @@ _render: _Render | None = None
 
 
 def _needs_pictures(root: bpy.types.Object, scene: bpy.types.Scene) -> bool:
-    """Return whether the card of a portrait is rendered, and does not show right frames from disk anyway."""
-    if not find.shows_card(root):
-        return False
+    """Return whether a card shows anything but the right frames from disk."""
     if not baked.is_shown(find.part(root, "PLANE")):
         return True
     try:
@@ -50,18 +48,19 @@ def _needs_pictures(root: bpy.types.Object, scene: bpy.types.Scene) -> bool:
 
 @bpy.app.handlers.persistent
 def _begin(scene: bpy.types.Scene, *_: object) -> None:
-    """Look which portraits need pictures; in the window Blender must not draw while they are changed."""
+    """Look which portraits need pictures; in the window Blender must be locked while they are changed."""
     global _render
-    roots = [root for root in find.roots(scene) if _needs_pictures(root, scene)]
-    _render = _Render([find.identity_of(root).uuid for root in roots]) if roots else None
-    if _render is None:
-        return
+    _render = None
+    cards = [root for root in find.roots(scene) if find.shows_card(root)]
     if not bpy.app.background and not scene.render.use_lock_interface:
-        scene.render.use_lock_interface = True
-        _render.portraits.clear()
-        _render.failures[scene.frame_current] = sentences.LOCKED_NOW
+        if not all(baked.is_shown(find.part(root, "PLANE")) for root in cards):
+            scene.render.use_lock_interface = True
+            _render = _Render([], {scene.frame_current: sentences.LOCKED_NOW})
         return
-    session.leave_engine()
+    roots = [root for root in cards if _needs_pictures(root, scene)]
+    if roots:
+        _render = _Render([find.identity_of(root).uuid for root in roots])
+        session.leave_engine()
     for root in roots:
         baked.show_live(root)
 
@@ -79,7 +78,7 @@ def _before_picture(scene: bpy.types.Scene, *_: object) -> None:
 
 @bpy.app.handlers.persistent
 def _each_frame(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None = None) -> None:
-    if not instants.is_second(scene):
+    if not instants.is_second(scene) and (bpy.app.background or bpy.app.is_job_running("RENDER")):
         _draw_all(scene, depsgraph)
 
 

@@ -30,9 +30,8 @@ def base() -> Path:
 
 
 def folder(root: bpy.types.Object, quality: str) -> Path:
-    """Return where the frames of a portrait belong; `quality` is DRAFT, PREVIEW or FULL."""
-    collection = root.users_collection[0] if root.users_collection else root
-    return base() / re.sub(r"[^\w .-]", "_", collection.name) / quality.lower()
+    """Return where the frames of a portrait belong; `quality` is DRAFT, PREVIEW or FULL, or says what else they are."""
+    return base() / re.sub(r"[^\w .-]", "_", root.name) / quality.lower()
 
 
 def frame_file(place: Path, frame: int) -> Path:
