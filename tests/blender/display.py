@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -18,18 +20,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from staging import HERE, stage
 
 WINDOW = (1400, 900)
+_XWD_FIELDS = struct.Struct(">25I")
+"""An XWD file begins with numbers; then come its colours, 12 bytes each, and the pixels."""
 
 
 @contextmanager
-def x_server() -> Iterator[str]:
-    """Yield the DISPLAY of an X server that lives as long as the block."""
+def x_server(folder: Path) -> Iterator[str]:
+    """Yield the DISPLAY of an X server that lives as long as the block and keeps its screen in a file of `folder`."""
     read_end, write_end = os.pipe()
     size = f"{WINDOW[0]}x{WINDOW[1]}x24"
     server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write_end), "-screen", "0", size, "+extension", "GLX"],
+        ["Xvfb", "-displayfd", str(write_end), "-screen", "0", size, "-fbdir", str(folder), "+extension", "GLX"],
         pass_fds=[write_end],
         stderr=subprocess.DEVNULL,
     )
@@ -42,6 +48,16 @@ def x_server() -> Iterator[str]:
         server.wait()
 
 
+def screen(folder: Path) -> np.ndarray:
+    """Return what the X server of `folder` shows, [height, width, 3] uint8 RGB."""
+    data = (folder / "Xvfb_screen0").read_bytes()
+    fields = _XWD_FIELDS.unpack_from(data)
+    size, width, height, bits, row, colours = (fields[number] for number in (0, 4, 5, 11, 12, 19))
+    assert bits == 32, "a screen of 24 bits has four bytes a pixel: blue, green, red, nothing"
+    rows = np.frombuffer(data, np.uint8, height * row, size + 12 * colours).reshape(height, row)
+    return rows[:, : 4 * width].reshape(height, width, 4)[..., 2::-1]
+
+
 def run_plan(
     blender: list[str],
     package_parent: Path,
@@ -49,14 +65,20 @@ def run_plan(
     out: Path,
     picture: Path | None = None,
     timeout_s: float = 300,
-    script: str = "gui.py",
+    script: str = "window.py",
 ) -> str:
     """Run a plan of a script of inside/ and return what Blender printed; photograph the window to `picture` when ready.
+
+    256 colours keep the file small; nobody sees it in a screenshot.
 
     Raises:
         TimeoutError: if Blender does not end by itself.
     """
-    with x_server() as display, tempfile.TemporaryDirectory() as home, (out / "log.txt").open("w+") as log:
+    with (
+        tempfile.TemporaryDirectory() as home,
+        x_server(Path(home)) as display,
+        (out / "log.txt").open("w+") as log,
+    ):
         environment = {**os.environ, "DISPLAY": display, "HOME": home, "LIBGL_ALWAYS_SOFTWARE": "1"}
         environment.setdefault("NEURAL_PORTRAIT_PYTHON", sys.executable)
         window = ["--window-geometry", "0", "0", *map(str, WINDOW)]
@@ -73,8 +95,8 @@ def run_plan(
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"Blender did not finish the plan {plan} in {timeout_s:g} s.")
                 if picture is not None and (out / "ready").exists():
+                    Image.fromarray(screen(Path(home))).quantize(256).save(picture, optimize=True)
                     (out / "ready").unlink()
-                    subprocess.run(["import", "-window", "root", str(picture)], env=environment, check=True)
                 time.sleep(0.2)
         finally:
             process.kill()
@@ -97,8 +119,7 @@ def main() -> int:
             print(log[-3000:], file=sys.stderr)
             return 1
         target.parent.mkdir(parents=True, exist_ok=True)
-        # 256 colours keep the file small; nobody sees it in a screenshot.
-        subprocess.run(["convert", str(picture), "-strip", "-colors", "256", f"PNG8:{target}"], check=True)
+        shutil.copyfile(picture, target)
     print(f"{target}: {target.stat().st_size / 1e3:.0f} kB")
     return 0
 

@@ -9,6 +9,7 @@ import shutil
 import display
 import pytest
 import staging
+from PIL import Image
 
 EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
 
@@ -21,21 +22,21 @@ pytestmark = [
 
 @pytest.fixture(scope="module", params=EXECUTABLES, ids=[" ".join(command[-2:]) for command in EXECUTABLES])
 def session(request, stub_stage, tmp_path_factory):
-    """What a session reported, and what Blender printed."""
+    """What a session reported, what Blender printed, and a photograph of its window."""
     out = tmp_path_factory.mktemp("session")
     models = tmp_path_factory.mktemp("models")
     staging.write_model(models / "moving.safetensors")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEURAL_PORTRAIT_MODELS", str(models))
-        log = display.run_plan(request.param, stub_stage, "session", out)
+        log = display.run_plan(request.param, stub_stage, "session", out, out / "window.png")
     if "libGL" in log and not (out / "facts.json").exists():
         pytest.skip(f"this Blender has no OpenGL library: {log.strip()}")
     assert (out / "facts.json").is_file(), log
-    return json.loads((out / "facts.json").read_text()), log
+    return json.loads((out / "facts.json").read_text()), log, out / "window.png"
 
 
 def test_panels_are_drawn_without_errors(session):
-    facts, log = session
+    facts, log, _ = session
     assert "Traceback" not in log
     assert set(facts["drawn"]) == {
         *("PORTRAIT_PT_status", "PORTRAIT_PT_create", "PORTRAIT_PT_animate", "PORTRAIT_PT_show"),
@@ -44,13 +45,13 @@ def test_panels_are_drawn_without_errors(session):
 
 
 def test_create_returns_at_once_and_the_timer_does_the_rest(session):
-    facts, _ = session
+    facts, _, _ = session
     assert facts["returned_at_once"]
     assert facts["created"] == 1
 
 
 def test_create_is_one_undo_step(session):
-    facts, _ = session
+    facts, _, _ = session
     assert facts["after_undoing_something_else"] == 1
     assert facts["left_by_undo"] == []
     assert facts["lost_by_undo"] == []
@@ -58,7 +59,7 @@ def test_create_is_one_undo_step(session):
 
 
 def test_killed_worker_leaves_a_sentence_and_the_next_create_works(session):
-    facts, _ = session
+    facts, _, _ = session
     assert facts["stage"] == "Creating the portrait: lingering"
     assert facts["state"] == "error"
     assert facts["message"] == "The engine stopped (killed, perhaps for lack of memory) while creating the portrait."
@@ -66,17 +67,23 @@ def test_killed_worker_leaves_a_sentence_and_the_next_create_works(session):
 
 
 def test_a_photo_shows_pictures_on_the_way(session):
-    facts, _ = session
+    facts, _, _ = session
     assert facts["preview_icon"] > 0
     assert facts["after_photo"] == 3
 
 
 def test_the_live_picture_follows_the_frame(session):
     """The stub's blue is a quarter, and half of the jaw beside it; keys are smooth, so half way is half open."""
-    facts, _ = session
+    facts, _, _ = session
     assert facts["blue"] == pytest.approx([64, 128, 191], abs=2)
 
 
 def test_cancel_button(session):
-    facts, _ = session
+    facts, _, _ = session
     assert facts["cancelled"] == "Create Portrait: cancelled. The scene is unchanged."
+
+
+def test_the_window_can_be_photographed(session):
+    picture = Image.open(session[2])
+    assert picture.size == display.WINDOW
+    assert len(picture.getcolors()) > 50, "an empty screen has one colour"

@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Inside a real Blender with a window: walk through a plan, one step a timer tick, as a user would.
-
-    blender --factory-startup -P gui.py -- <folder of the staged package> <plan> <output folder>
+"""Inside a real Blender with a window: walk through a plan, one step a timer tick, as a user would (see window.py).
 
 Plan "session": Create; undo and redo it; kill the worker in the middle of the next Create; Create again, once from a
 photo; keep a picture live. Writes facts.json. Plan "picture": Create, open the panels, and wait to be photographed.
@@ -10,26 +8,18 @@ photo; keep a picture live. Writes facts.json. Plan "picture": Create, open the 
 import json
 import os
 import signal
-import sys
 import traceback
-from pathlib import Path
 
-import addon_utils
 import bpy
 import numpy as np
+from neural_portrait import panels, session
+from neural_portrait.scene import find, image_plane, lights
 
-STAGE, PLAN, OUT = sys.argv[sys.argv.index("--") + 1 :][:3]
 TICK_S = 0.2
 PREVIEW_SAMPLES = 16
 RENDERING_S = 40
 CLOSER = 0.8
 PANEL_SHARE = 0.14  # the sidebar covers the right of the view: its middle is further left
-sys.path.insert(0, STAGE)
-addon_utils.enable("neural_portrait", default_set=True)
-
-from neural_portrait import panels, session  # noqa: E402
-from neural_portrait.scene import find, image_plane, lights  # noqa: E402
-
 facts = {"drawn": []}
 
 
@@ -44,9 +34,8 @@ def remember_drawing(cls):
     cls.draw = draw
 
 
-for panel in panels.CLASSES:
-    remember_drawing(panel)
-if PLAN == "session":  # closed panels are not drawn
+def open_panels():
+    """Let the panels be open that are closed at first, and so would not be drawn."""
     for closed in (panels.PORTRAIT_PT_style, panels.PORTRAIT_PT_system):
         bpy.utils.unregister_class(closed)
         closed.bl_options = set()
@@ -75,12 +64,19 @@ def press_create():
         bpy.ops.portrait.create("INVOKE_DEFAULT", True)
 
 
+def photographed(out):
+    (out / "ready").touch()
+    while (out / "ready").exists():
+        yield
+
+
 def until_free():
     while session.engine().busy:
         yield
 
 
-def session_plan():
+def session_plan(out):
+    open_panels()
     yield from open_tab()
     before = {ob.name for ob in bpy.context.scene.objects}
     bpy.context.scene.portrait.detail, bpy.context.scene.portrait.size = 96, 64
@@ -140,7 +136,8 @@ def session_plan():
     facts["cancelled"] = session.engine().status.message
     yield
     yield from live_plan()
-    (Path(OUT) / "facts.json").write_text(json.dumps(facts))
+    yield from photographed(out)
+    (out / "facts.json").write_text(json.dumps(facts))
 
 
 def live_plan():
@@ -167,7 +164,7 @@ def live_plan():
         bpy.ops.portrait.live_picture()
 
 
-def picture_plan():
+def picture_plan(out):
     scene = bpy.context.scene
     for ob in list(scene.objects):
         bpy.data.objects.remove(ob)
@@ -211,9 +208,7 @@ def picture_plan():
     space.region_3d.view_location += PANEL_SHARE * space.region_3d.view_distance * right
     for _ in range(int(RENDERING_S / TICK_S)):
         yield
-    (Path(OUT) / "ready").touch()
-    while (Path(OUT) / "ready").exists():
-        yield
+    yield from photographed(out)
     for _ in range(25):
         yield
 
@@ -236,6 +231,11 @@ def run(plan):
     return step
 
 
-bpy.context.preferences.view.show_splash = False
-# Blender must have drawn its window once before a view has regions with a size.
-bpy.app.timers.register(run({"session": session_plan, "picture": picture_plan}[PLAN]()), first_interval=1.5)
+def begin(plan, out):
+    """Start a plan by its name; what it finds goes into the folder `out`."""
+    for panel in panels.CLASSES:
+        remember_drawing(panel)
+    bpy.context.preferences.view.show_splash = False
+    steps = {"session": session_plan, "picture": picture_plan}[plan](out)
+    # Blender must have drawn its window once before a view has regions with a size.
+    bpy.app.timers.register(run(steps), first_interval=1.5)
