@@ -96,7 +96,10 @@ def test_heights_are_where_the_surface_is(fine):
 def test_the_decoder_is_told_how_far_before_the_surface_a_point_lies(fine, monkeypatch):
     vertices = fine.vertices(*acting(jawOpen=1.0))
     instant = fine.instant(fine.person(torch.randn(1, 64)), vertices)
-    last_three = lambda self, features, modulation: (features[..., -3:], features)  # noqa: E731
+
+    def last_three(self, features, modulation):
+        return features[..., -3:], features
+
     monkeypatch.setattr(type(fine.decoder), "forward", last_three)
     corner, jaw = landmark(vertices[0], CORNER), landmark(vertices[0], JAW)
     out = torch.tensor([[0.0, 0.0, 0.005], [0.0, 0.0, -0.005], [0.005, 0.0, 0.0], [-0.005, 0.0, 0.0]])  # metres
