@@ -193,6 +193,22 @@ def test_time_limit_is_code_5(batch):
     assert "took longer than 1 s" in ran.err
 
 
+def test_who_is_asked_to_end_ends_as_cancelled(stub_stage, models, tmp_path, monkeypatch):
+    """A farm that stops a task sends SIGTERM."""
+    monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(models))
+    (tmp_path / "job.toml").write_text(JOB.replace("seed = 7", 'seed = 7, model = "deaf"'))
+    command = [sys.executable, str(stub_stage / "neural_portrait" / "batch.py"), str(tmp_path / "job.toml")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while '"stage"' not in process.stdout.readline():
+            pass
+        process.terminate()
+        said, err = process.communicate(timeout=60)
+    assert process.returncode == 5, err
+    assert "batch: cancelled." in err
+    summary = json.loads(said.splitlines()[-1].removeprefix("PORTRAIT "))
+    assert (summary["code"], summary["kind"], summary["jobs"][0]["state"]) == (5, "cancelled", "failed")
+
+
 def test_an_output_that_cannot_be_written_leaves_nothing(batch, tmp_path):
     (tmp_path / "out").write_text("a file, not a folder")
     ran = batch(JOB)

@@ -2,8 +2,10 @@
 """Job files inside Blender: the plan, the examples of the documentation, what is wrong, and the panel's own files."""
 
 import json
+import os
 import re
 import shutil
+import tempfile
 import wave
 from pathlib import Path
 
@@ -151,6 +153,7 @@ actions = ["nod.json"]
 size = 32
 out = "out/f_####.png"
 """
+KEY = "key = [ { frame = 1, expression = { jawOpen = 0.5 } } ]"
 SHOWN = "show = 'PICTURE'\n[job.policy]\nsave_blend = 's.blend'\n"
 SCENE = "what = ['scene']\nsamples = 1\nsize = 32\n"
 SPEAK = "[job.speak]\naudio = 'hello.wav'\nstart = 5\nstrength = 0.5\ncurves = 'said/hello.json'\n"
@@ -204,6 +207,42 @@ def test_the_last_jobs_missing_file_is_seen_before_the_first_job(run, saved, fol
     assert not (folder / "out").exists()
 
 
+@pytest.fixture
+def guarded():
+    """A folder with a folder "locked", into which who runs this may not write; root becomes somebody else for it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "locked").mkdir(mode=0o555)
+        is_root = os.geteuid() == 0
+        if is_root:
+            os.setresuid(65534, 65534, 0)
+        yield folder
+        if is_root:
+            os.setresuid(0, 0, 0)
+
+
+def test_no_permission_to_write_is_seen_by_the_plan(scene, guarded, capsys):
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(CREATE.replace('actions = ["nod.json"]', KEY).replace('model = "moving", ', ""))
+        file.flush()
+        for out, code in ((guarded / "locked" / "new", 2), (Path(file.name).parent, 0)):
+            settings = ("--set", f"render.out={out}/f.png", "--set", "worker.python=/bin/sh")  # that all may run
+            assert headless.main([file.name, "--dry-run", *settings], registered=True) == code
+    said = capsys.readouterr()
+    assert said.err.count("You may not write there: choose another folder.") == 1
+    assert 'job 1: render.out: Cannot write "' in said.err
+
+
+def test_a_summary_that_cannot_be_written_changes_nothing_else(run, folder):
+    (folder / "job.summary.json").mkdir()
+    code, summary, err = run(CREATE.replace('"1-9"', '"1"'))
+    assert (code, summary["event"]) == (0, "done")
+    assert "Cannot write" in err
+    assert run(CREATE, "--resume", "--frames", "1", "--summary", str(folder / "said.json"))[0] == 0
+    assert json.loads((folder / "said.json").read_text())["jobs"][0]["frames"]["kept"] == 1
+
+
 # Work ----------------------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +281,58 @@ def test_recordings_and_random_motion_move_the_frames(run, folder):
     assert track.name == "Random motion 0"
     assert (track.strips[0].action_frame_start, track.strips[0].action_frame_end) == (1, 30)
     assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 30)
+
+
+def test_a_photo_becomes_a_portrait_file(run, folder):
+    text = """version = 1
+[[job]]
+do = "reconstruct"
+[job.portrait]
+create = { photo = "me.jpg", model = "moving", latent_iterations = 2, weight_iterations = 2, make = ["rig"] }
+[job.export]
+out = ["me.portrait"]
+"""
+    code, summary, err = run(text)
+    assert code == 0, err
+    assert summary["jobs"][0]["files"] == [str(folder / "me.portrait")]
+    assert (folder / "me.portrait").read_bytes() == b"stub moving 5"
+    before = (folder / "me.portrait").stat().st_mtime_ns
+    assert run(text, "--resume")[0] == 0
+    assert (folder / "me.portrait").stat().st_mtime_ns == before
+    (folder / "me.jpg").write_bytes(b"another photo")
+    assert run(text, "--resume")[0] == 0
+    assert (folder / "me.portrait").stat().st_mtime_ns > before
+
+
+def test_only_what_looks_different_is_drawn_again(run, folder):
+    def drawn(*change):
+        _, summary, _ = run(CREATE.replace(*change), "--resume", "--frames", "1-3")
+        return summary["jobs"][0]["frames"]["drawn"]
+
+    assert drawn("", "") == 3
+    assert drawn("", "") == 0
+    (folder / "nod.json").write_text(json.dumps({**CURVES, "curves": {"jawOpen": [0.0, 0.6, 1.0]}}))
+    assert drawn("", "") == 1
+    assert drawn("seed = 7", "seed = 8") == 3
+    assert drawn("seed = 7", "seed = 8") == 0
+    assert drawn("seed = 7, model", "seed = 8, truncation = 0.5, model") == 0  # of which the stub makes nothing
+    assert drawn("size = 32\nout", "size = 16\nout") == 3
+
+
+def test_each_job_begins_with_the_file_on_the_disk(run, saved, folder):
+    """What the first job keys is not in the second, which opens the same .blend."""
+    keyed = RENDER.replace('"1-9"', '"1"').replace("[job.render]", KEY + "\n[job.render]\nwhat = ['mesh']\nsamples = 1")
+    still = (
+        RENDER.split("\n", 2)[2]
+        .replace('"1-9"', '"1"')
+        .replace("[job.render]", "[job.render]\nwhat = ['mesh']\nsamples = 1")
+    )
+    code, _, err = run(keyed + still.replace("f_", "still_"))
+    assert code == 0, err
+    assert run("\nversion = 1\n" + still.replace("f_", "alone_"))[0] == 0
+    first, second, alone = (pixels(folder / "out" / f"{name}_0001.png") for name in ("f", "still", "alone"))
+    np.testing.assert_array_equal(second, alone)
+    assert (first != second).any()
 
 
 def test_a_recording_is_spoken_and_written_as_curves(run, folder):
