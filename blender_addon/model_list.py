@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 SHIPPED = Path(__file__).with_name("assets") / "models"
 _MAX_HEADER_BYTES = 1 << 26
+_LIPSYNC = "lipsync"  # the system of models that make curves of speech
 
 
 @dataclass(frozen=True)
@@ -22,14 +25,36 @@ class ModelFile:
     licence: str = ""
     use: str = ""
     problem: str = ""
+    system: str = ""
 
 
 def models(folder: str = "") -> dict[str, ModelFile]:
-    """Return the shipped models and those in `folder`, by name. A file of the folder beats a shipped one."""
+    """Return the shipped models that make portraits and those in `folder`, by name.
+
+    A file of the folder beats a shipped one.
+    """
     places = [SHIPPED, *([Path(folder)] if folder else [])]
-    return {
-        path.stem: _read(path) for place in places if place.is_dir() for path in sorted(place.glob("*.safetensors"))
-    }
+    found = [_read(path) for place in places if place.is_dir() for path in sorted(place.glob("*.safetensors"))]
+    return {model.name: model for model in found if model.system != _LIPSYNC}
+
+
+def user_folder() -> Path:
+    """Return where the engine keeps the user's models if nothing else is chosen. It need not exist."""
+    home = Path.home()
+    if sys.platform == "win32":
+        data = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        data = home / "Library" / "Application Support"
+    else:
+        data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")
+    return data / "neural-portrait" / "models"
+
+
+def faces(folder: str = "") -> list[str]:
+    """Return the names of the user's face models, which lie beside the models."""
+    place = (Path(folder) if folder else user_folder()).parent / "faces"
+    found = sorted(place.glob("*.safetensors")) if place.is_dir() else []
+    return [path.stem for path in found if not path.name.startswith(".")]
 
 
 def names(folder: str = "") -> list[str]:
@@ -45,6 +70,7 @@ def _read(path: Path) -> ModelFile:
             if length > _MAX_HEADER_BYTES:
                 raise ValueError("the header is too long")
             metadata = json.loads(file.read(length).decode("utf-8")).get("__metadata__", {})
-        return ModelFile(path.stem, path, size_mb, str(metadata.get("licence", "")), str(metadata.get("use", "")))
+        licence, use, system = (str(metadata.get(key, "")) for key in ("licence", "use", "system"))
+        return ModelFile(path.stem, path, size_mb, licence, use, system=system)
     except (OSError, ValueError, struct.error, AttributeError) as error:
         return ModelFile(path.stem, path, 0.0, problem=f'"{path.name}" is no model: {error}.')

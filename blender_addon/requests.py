@@ -138,6 +138,11 @@ def render(identifier: str, shot: Shot, size: int, quality: str) -> protocol.Ren
     return protocol.Render(0, identifier, camera, size, quality, shot.controls)
 
 
+def bring_in(kind: str, path: str, name: str, face: str = "") -> protocol.Import:
+    """Return the request that imports a file of the user's: "model" or "face"."""
+    return protocol.Import(0, kind, path, name, face)
+
+
 def mesh(identifier: str, detail: int, controls: dict[str, Any]) -> protocol.Mesh:
     """Return the request for the surface of a face that does what the controls say."""
     return protocol.Mesh(0, identifier, detail, controls)

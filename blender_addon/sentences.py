@@ -106,6 +106,12 @@ def stopped_by_load(title: str) -> tuple[str, str]:
 
 UNSAVED = "Save the file to keep baked frames"
 
+FLAME_LICENCE = (
+    "FLAME is for non-commercial research; you get it from flame.is.tue.mpg.de after registering. We cannot ship it."
+)
+
+NO_OTHERS_SHIPPED = "Their licences do not let us ship them: get the files there, then import them here."
+
 NUMPY_MISSING = "This Blender lacks numpy: install python3-numpy."
 
 NON_COMMERCIAL = "Made with a non-commercial model: portraits carry that limit."

@@ -195,6 +195,12 @@ def free() -> Task:
     return float((yield Step("Freeing memory", protocol.Free(0))).fields.get("memory_mb", 0.0))
 
 
+def bring_in(kind: str, path: str, name: str, face: str = "") -> Task:
+    """Import a file of the user's, a "model" or a "face"; returns the fields that say what it is."""
+    reply = yield Step(f"Importing {Path(path).name}", requests.bring_in(kind, path, name, face))
+    return {key: str(reply.fields.get(key) or "") for key in ("name", "path", "licence", "use", "note")}
+
+
 @dataclass(frozen=True)
 class KeptPortrait:
     """A portrait as the .blend keeps it: the bytes of its file, and whether the running worker has it already."""

@@ -214,6 +214,21 @@ class Face(Message):
 
 
 @dataclass(frozen=True)
+class Import(Message):
+    """Bring a file of the user's in, as `name`. `kind` is "model" (weights, published or ours) or "face" (FLAME, SMPL).
+
+    `path` is a file that the worker can read; nothing in it is executed. `face` names the imported face model that
+    drives published weights, "" for the only one of its kind. `done` gives name, path, licence, use and note.
+    """
+
+    type = "import"
+    kind: str
+    path: str
+    name: str
+    face: str = ""
+
+
+@dataclass(frozen=True)
 class Free(Message):
     """Drop all models and portraits from memory. `done` gives memory_mb."""
 
@@ -278,7 +293,7 @@ class Error(Message):
 
 
 REQUESTS: tuple[type[Message], ...] = (
-    *(Hello, List, Load, Create, Reconstruct, Stylise, Open, Render, Mesh, Export, Speak, Face, Free, Cancel),
+    *(Hello, List, Load, Create, Reconstruct, Stylise, Open, Render, Mesh, Export, Speak, Face, Import, Free, Cancel),
 )
 ANSWERS: tuple[type[Message], ...] = (Progress, Image, Array, Done, Error)
 MESSAGES: dict[str, type[Message]] = {message.type: message for message in REQUESTS + ANSWERS}

@@ -3,7 +3,7 @@
 
 import bpy
 
-from . import animate, bake, bake_mesh, create, engine, face, job, picture, setup, speak, variations
+from . import animate, bake, bake_mesh, create, engine, face, job, models, picture, setup, speak, variations
 
 CLASSES = (
     *create.CLASSES,
@@ -16,6 +16,7 @@ CLASSES = (
     *engine.CLASSES,
     *face.CLASSES,
     *setup.CLASSES,
+    *models.CLASSES,
     *job.CLASSES,
 )
 

@@ -6,6 +6,7 @@ import bpy
 from .animate import PORTRAIT_PT_animate
 from .create import PORTRAIT_PT_create, PORTRAIT_PT_style
 from .face import PORTRAIT_PT_face
+from .models import PORTRAIT_PT_models
 from .render import PORTRAIT_PT_show
 from .speak import PORTRAIT_PT_speak
 from .status import PORTRAIT_PT_status
@@ -20,6 +21,7 @@ CLASSES = (
     PORTRAIT_PT_style,
     PORTRAIT_PT_face,
     PORTRAIT_PT_system,
+    PORTRAIT_PT_models,
 )
 
 

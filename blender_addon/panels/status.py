@@ -14,6 +14,7 @@ from ..operators.engine import (
     PORTRAIT_OT_use_smaller,
     PORTRAIT_OT_wait_for_engine,
 )
+from ..operators.models import PORTRAIT_OT_import_face
 from ..operators.setup import (
     PORTRAIT_OT_cancel_setup,
     PORTRAIT_OT_copy_setup_command,
@@ -72,11 +73,15 @@ def draw_status(layout: bpy.types.UILayout) -> None:
         draw_text(box, status.message, icon="ERROR")
         if status.hint:
             draw_text(box, status.hint, icon="BLANK1")
+        if "FLAME" in status.message:
+            draw_text(box, sentences.FLAME_LICENCE, icon="BLANK1")
         row = box.row(align=True)
         if status.smaller is not None:
             name, number = status.smaller
             text = f"Use {number} Pixels" if name == "size" else f"Use Mesh Detail {number}"
             row.operator(PORTRAIT_OT_use_smaller.bl_idname, text=text)
+        if "FLAME" in status.message:
+            row.operator(PORTRAIT_OT_import_face.bl_idname, icon="IMPORT")
         if status.kind in _PREFERENCES_KINDS:
             row.operator(PORTRAIT_OT_preferences.bl_idname, icon="PREFERENCES")
         if status.report:

@@ -44,30 +44,10 @@ class Faces:
             console.say(f"{name:24} {licence:24} {where}")
 
     def _import(self, console: Console, source: Path) -> None:
-        name = self.name or source.stem
-        target = models.new_file(models.faces_folder(), name)
-        console.report(f"Reading {source.name}", 0, 1)
-        from ..human.flame import landmark_arrays, read_flame
-        from ..human.model_files import convert
-        from ..human.smpl import read_smpl
+        from ..human.face_import import import_face
 
-        landmarks = {}
-        if _is_flame(source):
-            face = read_flame(source)
-            console.report("Finding the landmarks", 0, 1)
-            landmarks = landmark_arrays(face)
-            if not landmarks:
-                console.note("Its head is too unlike ours for landmarks; Next3D's published weights need them.")
-        else:
-            face = read_smpl(source)
-        convert(source, target, landmarks)
-        console.facts["vertices"] = len(face.v_template)
-        console.made(target, f"{face.name}: {len(face.v_template)} vertices, {face.licence}")
-
-
-def _is_flame(source: Path) -> bool:
-    """FLAME has five joints, SMPL twenty-four; the skinning weights tell."""
-    from ..human.flame import JOINTS
-    from ..human.model_files import read_model_file
-
-    return read_model_file(source).array("weights").shape[-1] == len(JOINTS)
+        face = import_face(source, self.name or source.stem, console.report)
+        if face.note:
+            console.note(face.note)
+        console.facts["vertices"] = face.vertices
+        console.made(face.path, f"{face.name}: {face.vertices} vertices, {face.licence}")

@@ -77,6 +77,7 @@ class Engine:
             protocol.Export: self._export,
             protocol.Speak: self._speak,
             protocol.Face: self._face,
+            protocol.Import: self._import,
             protocol.Free: self._free,
         }
 
@@ -218,6 +219,27 @@ class Engine:
             "action_names": list(ACTIONS),
         }
         return Result(fields, {**rig.arrays(), **rig.action_arrays()})
+
+    def _import(self, request: protocol.Import, report: Report) -> Result:
+        source = Path(request.path)
+        if request.kind == "face":
+            from ..human.face_import import import_face
+
+            face = import_face(source, request.name, report)
+            known = {
+                "name": request.name,
+                "path": str(face.path),
+                "licence": face.licence,
+                "use": "",
+                "note": face.note,
+            }
+            return Result(known)
+        if request.kind != "model":
+            raise UsageError(f'"{request.kind}" is neither a model nor a face.')
+        report(f"Reading {source.name}", 0, 1)
+        model = models.import_model(source, request.name, request.face)
+        known = model.describe()
+        return Result({**{key: known[key] for key in ("name", "path", "licence", "use")}, "note": ""})
 
     def _free(self, request: protocol.Free, report: Report) -> Result:
         self._held.clear()

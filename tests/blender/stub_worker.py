@@ -136,6 +136,9 @@ def raw(arrays: dict[str, np.ndarray]) -> dict[str, protocol.RawArray]:
     return {name: protocol.RawArray(a.dtype.str[1:], a.shape, a.tobytes()) for name, a in arrays.items()}
 
 
+_METHODS = {"import": "bring_in"}  # a word of Python's own
+
+
 class Worker:
     """Reads on one thread, works on another."""
 
@@ -161,13 +164,23 @@ class Worker:
 
     def work(self) -> None:
         while (request := self.requests.get()) is not None:
-            getattr(self, request.type)(request)
+            getattr(self, _METHODS.get(request.type, request.type))(request)
 
     def hello(self, request: protocol.Hello) -> None:
         self.send(protocol.Done(request.id, {"version": __version__, "python": "3", "torch": "none", "device": "stub"}))
 
     def list(self, request: protocol.List) -> None:
         self.send(protocol.Done(request.id, {"models": [{"name": "default-eg3d"}]}))
+
+    def bring_in(self, request: protocol.Import) -> None:
+        """Take every file but one whose name has "flame" in it, which needs a face model first."""
+        self.send(protocol.Progress(request.id, f"Reading {Path(request.path).name}", 0, 1))
+        if "flame" in request.path and not request.face:
+            message = f'"{Path(request.path).name}" is driven by the face model FLAME, which is not imported.'
+            self.send(protocol.Error(request.id, "model", message, "Get FLAME from its owners' site."))
+            return
+        fields = {"name": request.name, "path": request.path, "licence": "MIT", "use": request.kind, "note": ""}
+        self.send(protocol.Done(request.id, fields))
 
     def free(self, request: protocol.Free) -> None:
         self.portraits.clear()

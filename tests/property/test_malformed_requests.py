@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from neural_core import protocol
+from neural_core.worker import engine  # noqa: F401  (torch is imported now, not while a worker is waited for)
 from neural_core.worker.serving import Server
 from tests import moving_ball
 from tests.wire import FIELD_VALUES, damaged, messages
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 CAMERA = (
     *(1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 1.35, 0.0, 0.0, 0.0, 1.0),
     *(4.2647, 0.0, 0.5, 0.0, 4.2647, 0.5, 0.0, 0.0, 1.0),

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bring in weights and face models that the user has, and open the folder where they lie."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import StringProperty
+
+from .. import preferences, sentences, session, tasks
+from ..neural_core import errors
+from . import common
+
+
+class _ImportFile:
+    """What both imports share: a file dialog, and a task of the engine with progress and cancel."""
+
+    kind = ""
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        return common.engine_is_free(cls)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def _bring_in(self, face: str = "") -> set[str]:
+        path = Path(bpy.path.abspath(self.filepath))
+        if not path.is_file():
+            return common.refused(self, errors.UsageError(f'There is no file "{path}".', "Choose the one to import."))
+        name = self.name.strip() or re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")
+
+        def show(fields: dict[str, Any]) -> None:
+            licence = ", ".join(part for part in (fields["licence"], fields["use"]) if part)
+            session.engine().notice(f'Imported "{fields["name"]}" ({licence}).', fields["note"])
+
+        session.start(self.bl_label.rstrip("."), tasks.bring_in(self.kind, str(path), name, face), show, undo=False)
+        return common.finished(self)
+
+
+class PORTRAIT_OT_import_model(_ImportFile, bpy.types.Operator):
+    """Import published weights of EG3D or Next3D (.pkl), or a .safetensors of ours; nothing in the file is executed"""
+
+    bl_idname = "portrait.import_model"
+    bl_label = "Import Weights..."
+    kind = "model"
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default="*.pkl;*.safetensors", options={"HIDDEN"})
+    name: StringProperty(name="Name", description="The model's name in Blender; empty for the file's")
+    face: StringProperty(
+        name="Face model", description="Your FLAME that drives the weights; empty if you have imported only one"
+    )
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        return self._bring_in(self.face.strip())
+
+
+class PORTRAIT_OT_import_face(_ImportFile, bpy.types.Operator):
+    """Import your own file of FLAME or SMPL (.pkl, .npz); nothing in the file is executed"""
+
+    bl_idname = "portrait.import_face"
+    bl_label = "Import FLAME or SMPL..."
+    kind = "face"
+
+    filepath: StringProperty(name="File", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default="*.pkl;*.npz", options={"HIDDEN"})
+    name: StringProperty(name="Name", description="The face model's name; empty for the file's")
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        from ..panels.common import draw_text
+
+        self.layout.prop(self, "name")
+        draw_text(self.layout, sentences.FLAME_LICENCE, icon="INFO", width=34)
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        return self._bring_in()
+
+
+class PORTRAIT_OT_open_models_folder(bpy.types.Operator):
+    """Show the folder of your models in the system's file browser; it is made if it is not there"""
+
+    bl_idname = "portrait.open_models_folder"
+    bl_label = "Open Model Folder"
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        folder = Path(preferences.worker_settings().models_folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f'The model folder "{folder}" cannot be made ({error.strerror or error}).'
+            hint = "Choose another in the add-on's preferences."
+            return common.refused(self, errors.PortraitError(message, hint, kind="output"))
+        bpy.ops.wm.path_open(filepath=str(folder))
+        return {"FINISHED"}
+
+
+CLASSES = (PORTRAIT_OT_import_model, PORTRAIT_OT_import_face, PORTRAIT_OT_open_models_folder)
