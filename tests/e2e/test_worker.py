@@ -77,7 +77,7 @@ def test_create_gives_a_rig_that_fits_together(shared):
     assert rig["weights"].shape == (count, joints)
     assert np.allclose(rig["weights"].sum(1), 1, atol=1e-3)
     assert rig["joints"].shape == (joints, 3)
-    assert rig["parents"].tolist() == [-1, 0, 1, 2, 2, 2]
+    assert rig["parents"].tolist() == [-1, 0, 1, 2, 2, 2, 0, 0, 6, 7]
     assert rig["uv_faces"].shape == rig["faces"].shape
     assert rig["uv_faces"].max() == len(rig["uv"]) - 1
     assert rig["actions"].shape == (len(done.fields["action_names"]), count, 3)
