@@ -40,7 +40,7 @@ def add_sound(scene: bpy.types.Scene, path: Path, start: int) -> bool:
     editor = scene.sequence_editor or scene.sequence_editor_create()
     strips = editor.strips if hasattr(editor, "strips") else editor.sequences  # until Blender 4.3
     for strip in strips:
-        if strip.type == "SOUND" and strip.frame_start == start and _same(strip.sound.filepath, path):
+        if strip.type == "SOUND" and _start_of(strip) == start and _same(strip.sound.filepath, path):
             return True
     channel = 1 + max((strip.channel for strip in strips), default=0)
     try:
@@ -48,6 +48,11 @@ def add_sound(scene: bpy.types.Scene, path: Path, start: int) -> bool:
     except RuntimeError:  # a Blender without sound, or a format that it does not read
         return False
     return True
+
+
+def _start_of(strip: bpy.types.SoundStrip) -> float:
+    """Return the frame at which a sound begins; the old name is deprecated since Blender 5.2."""
+    return strip.content_start if hasattr(strip, "content_start") else strip.frame_start
 
 
 def _same(filepath: str, path: Path) -> bool:

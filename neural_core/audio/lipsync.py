@@ -9,6 +9,7 @@ opening that they take back, so that a share of 1 shuts them, however wrong the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,10 @@ from torch.nn import functional as F
 
 from .. import checkpoints
 from ..errors import ModelError
-from ..models import Model
 from .features import BANDS, levelled
+
+if TYPE_CHECKING:
+    from ..models import Model
 
 SYSTEM = "lipsync"
 """What checkpoints of this network call their system."""

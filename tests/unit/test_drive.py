@@ -143,7 +143,7 @@ def test_controls_name_what_moves():
 @pytest.mark.parametrize(
     ("source", "options", "code", "says"),
     [
-        ("s.wav", (), 2, "speech"),
+        ("none.wav", (), 1, "none.wav"),
         ("s.txt", (), 2, "Nothing can be driven"),
         ("none.json", (), 1, "none.json"),
         ("c.json", ("--camera", "drive"), 2, "not filmed"),
@@ -174,6 +174,7 @@ def test_pictures_without_times_or_expressions_are_no_drive():
 
 
 def test_kinds_go_by_names(tmp_path):
-    assert [drive.kind_of(tmp_path / name) for name in ("a.MP4", "a.json", "a.npz")] == ["clip", "curves", "record"]
+    names = ("a.MP4", "a.json", "a.npz", "a.WAV", "a.ogg")
+    assert [drive.kind_of(tmp_path / name) for name in names] == ["clip", "curves", "record", "speech", "speech"]
     with pytest.raises(UsageError):
-        drive.kind_of(tmp_path / "a.ogg")
+        drive.kind_of(tmp_path / "a.txt")

@@ -104,8 +104,8 @@ def cut(spoken: Spoken, piece: Piece, frames: int) -> tuple[Tensor, Tensor]:
 
 def _between(rows: Tensor, at: Tensor) -> Tensor:
     """Return rows [n, c] at places [m] between them, linearly; 0 outside."""
-    rows = F.pad(rows, (0, 0, 1, 1))
-    at = (at + 1).clamp(0, len(rows) - 1.001)
+    rows = F.pad(rows, (0, 0, 1, 2))
+    at = (at + 1).clamp(0, len(rows) - 2)
     below = at.floor().long()
     share = (at - below).float()[:, None]
     return rows[below] * (1 - share) + rows[below + 1] * share

@@ -32,6 +32,7 @@ from ..speech_picture import speech_picture
 _MARGIN = 10  # frames at both ends of a piece that do not count: there the network knows less than in a whole clip
 _OPEN = 0.1  # jawOpen from which on its closure counts fully
 _QUICK = 4.0  # a change from frame to frame is so much smaller than a value
+_LEAST = 0.01  # standard deviation of an action, at least: what hardly moves hardly counts
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class LipSyncRecipe:
         self.config, self.spoken, self.device = config, spoken, device
         self.network = LipSync(config.model).to(device)
         everything = torch.cat(spoken.mouths)
-        self.scale = everything.std(0).clamp(min=1e-3).to(device)
+        self.scale = everything.std(0).clamp(min=_LEAST).to(device)
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the network."""
@@ -166,7 +167,8 @@ class LipSyncRecipe:
         sound, mouths = sound.masked_fill(hush, 0.0), mouths.masked_fill(hush[..., None], 0.0)
         for share, change in ((augment.room, in_a_room), (augment.noise, with_noise)):
             chosen = (chance() < share)[:, 0]
-            sound[chosen] = change(sound[chosen], generator)
+            if chosen.any():
+                sound[chosen] = change(sound[chosen], generator)
         mel = log_mel(sound, mel_filters(float(augment.head ** (2 * torch.rand(1, generator=generator) - 1))))
         mel = mel + microphone(len(clips), augment.microphone, generator)
         mel = torch.where((chance() < augment.telephone)[..., None], mel + _telephone(), mel)
