@@ -7,6 +7,7 @@ import dataclasses
 import re
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +74,7 @@ class Engine:
         self._next_id = 1
         self._open: set[str] = set()
         self._heard = time.monotonic()
+        self._waiting: deque[tuple[str, tasks.Task, Callable[[Any], None]]] = deque()
 
     # What the panel and the operators use ----------------------------------------------------------------------------
 
@@ -138,6 +140,24 @@ class Engine:
         if not self._hello_id:
             self._advance(None)
 
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Titles of the tasks that wait for their turn, the next one first."""
+        return tuple(title for title, _, _ in self._waiting)
+
+    def enqueue(self, title: str, task: tasks.Task, on_result: Callable[[Any], None]) -> None:
+        """Begin a task as soon as no other runs. One that fails holds up those behind it until it is dismissed."""
+        if self.free and not self._waiting:
+            self.start(title, task, on_result)
+        else:
+            self._waiting.append((title, task, on_result))
+
+    def forget_waiting(self, number: int) -> None:
+        """Take a task out of the queue, by its place in `waiting`; a place that is none is ignored."""
+        if 0 <= number < len(self._waiting):
+            self._waiting[number][1].close()
+            del self._waiting[number]
+
     def step(self, timeout_s: float = 0.0) -> bool:
         """Handle what has arrived, waiting at most `timeout_s` for it; True while a task is running."""
         if self._process is not None:
@@ -150,6 +170,8 @@ class Engine:
         if running and running.kill_at is not None and time.monotonic() > running.kill_at and self._process:
             self._process.kill()  # `Stopped` follows, and ends the task as cancelled
             running.kill_at = None
+        if not self.busy and self._waiting and self.status.state != "error":
+            self.start(*self._waiting.popleft())
         return self.busy
 
     def run(
@@ -212,7 +234,9 @@ class Engine:
         self._fail(error)
 
     def stop(self) -> None:
-        """End the worker and forget the task; the next task starts a new worker."""
+        """End the worker and forget its task and those that wait; the next task starts a new worker."""
+        while self._waiting:
+            self.forget_waiting(0)
         patience = 0.0 if self.busy else CANCEL_PATIENCE_S  # who works may not listen, and the window does not wait
         if self._running is not None:
             self._running.task.close()

@@ -30,11 +30,17 @@ def engine() -> Engine:
 
 
 def start(
-    title: str, task: tasks.Task, apply: Callable[[Any], None], in_passing: bool = False, undo: bool = True
+    title: str,
+    task: tasks.Task,
+    apply: Callable[[Any], None],
+    in_passing: bool = False,
+    undo: bool = True,
+    queue: bool = False,
 ) -> None:
     """Run a task; `apply` gets the result and changes the scene, as one undo step called `title`.
 
     What is done in passing is no step, and gives way to the next task. `undo` is False for what changes no scene.
+    With `queue` it waits until the engine is free.
 
     Returns at once in the window, where a timer does the rest. In the background, where no timer ever runs, returns
     when it is done.
@@ -44,7 +50,16 @@ def start(
         apply(result)
         undo_push(title)
 
-    engine().start(title, task, apply_as_one_step if undo and not in_passing else apply, in_passing)
+    on_result = apply_as_one_step if undo and not in_passing else apply
+    if queue:
+        engine().enqueue(title, task, on_result)
+    else:
+        engine().start(title, task, on_result, in_passing)
+    go_on()
+
+
+def go_on() -> None:
+    """Let the timer watch the engine; in the background, where there is none, return when it is done."""
     if bpy.app.background:
         while engine().step(PUMP_S):
             pass

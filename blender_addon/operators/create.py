@@ -28,10 +28,6 @@ class PORTRAIT_OT_create(bpy.types.Operator):
     bl_idname = "portrait.create"
     bl_label = "Create Portrait"
 
-    @classmethod
-    def poll(cls, _context: bpy.types.Context) -> bool:
-        return common.engine_is_free(cls)
-
     def execute(self, context: bpy.types.Context) -> set[str]:
         settings = context.scene.portrait
         photo = bpy.path.abspath(settings.photo) if settings.source == "PHOTO" else ""
@@ -50,7 +46,7 @@ class PORTRAIT_OT_create(bpy.types.Operator):
             if notes:
                 session.engine().notice(" ".join(notes))
 
-        session.start("Create Portrait", tasks.create(choice), apply)
+        session.start("Create Portrait", tasks.create(choice), apply, queue=True)
         return common.finished(self)
 
 
@@ -62,7 +58,7 @@ class PORTRAIT_OT_stylise(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_portrait(cls, context) and common.engine_is_free(cls)
+        return common.has_portrait(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         source, settings = find.current(context), context.scene.portrait
@@ -80,7 +76,7 @@ class PORTRAIT_OT_stylise(bpy.types.Operator):
             root.location = place
             _frame_in_view()
 
-        session.start("Stylise", tasks.stylise(kept, text, choice), apply)
+        session.start("Stylise", tasks.stylise(kept, text, choice), apply, queue=True)
         return common.finished(self)
 
 

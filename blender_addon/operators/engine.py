@@ -4,6 +4,7 @@
 from typing import Any
 
 import bpy
+from bpy.props import IntProperty
 
 from .. import preferences, session, tasks
 from . import common
@@ -159,6 +160,20 @@ class PORTRAIT_OT_dismiss(bpy.types.Operator):
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         session.engine().dismiss()
+        session.go_on()  # with what waits behind a task that failed
+        return {"FINISHED"}
+
+
+class PORTRAIT_OT_forget_waiting(bpy.types.Operator):
+    """Take this job out of the queue"""
+
+    bl_idname = "portrait.forget_waiting"
+    bl_label = "Forget"
+
+    number: IntProperty(name="Place in the queue", options={"SKIP_SAVE", "HIDDEN"})
+
+    def execute(self, _context: bpy.types.Context) -> set[str]:
+        session.engine().forget_waiting(self.number)
         return {"FINISHED"}
 
 
@@ -195,6 +210,7 @@ CLASSES = (
     PORTRAIT_OT_use_smaller,
     PORTRAIT_OT_stop_engine,
     PORTRAIT_OT_dismiss,
+    PORTRAIT_OT_forget_waiting,
     PORTRAIT_OT_copy_report,
     PORTRAIT_OT_preferences,
 )

@@ -18,10 +18,6 @@ class _ImportFile:
 
     kind = ""
 
-    @classmethod
-    def poll(cls, _context: bpy.types.Context) -> bool:
-        return common.engine_is_free(cls)
-
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
@@ -36,7 +32,9 @@ class _ImportFile:
             licence = ", ".join(part for part in (fields["licence"], fields["use"]) if part)
             session.engine().notice(f'Imported "{fields["name"]}" ({licence}).', fields["note"])
 
-        session.start(self.bl_label.rstrip("."), tasks.bring_in(self.kind, str(path), name, face), show, undo=False)
+        session.start(
+            self.bl_label.rstrip("."), tasks.bring_in(self.kind, str(path), name, face), show, undo=False, queue=True
+        )
         return common.finished(self)
 
 

@@ -5,7 +5,9 @@ import bpy
 
 from .. import backend, packages, preferences, session
 from ..operators.engine import (
+    PORTRAIT_OT_cancel,
     PORTRAIT_OT_copy_report,
+    PORTRAIT_OT_forget_waiting,
     PORTRAIT_OT_free_memory,
     PORTRAIT_OT_preferences,
     PORTRAIT_OT_start_engine,
@@ -46,12 +48,29 @@ class PORTRAIT_PT_system(PortraitPanel, bpy.types.Panel):
         row.operator(PORTRAIT_OT_test_engine.bl_idname, text="Restart", icon="FILE_REFRESH")
         row.operator(PORTRAIT_OT_preferences.bl_idname, text="", icon="PREFERENCES")
         column.operator(PORTRAIT_OT_free_memory.bl_idname, icon="BRUSH_DATA")
+        _draw_jobs(layout)
         _draw_environment(layout)
         if engine.log:
             box = layout.box()
             for line in engine.log[-_LOG_LINES:]:
                 draw_text(box, line, width=60)
             box.operator(PORTRAIT_OT_copy_report.bl_idname, text="Copy Log", icon="COPYDOWN")
+
+
+def _draw_jobs(layout: bpy.types.UILayout) -> None:
+    """Draw what the engine does, and what waits for it."""
+    engine = session.engine()
+    if not engine.busy and not engine.waiting:
+        return
+    box = layout.box()
+    if engine.busy:
+        row = box.row(align=True)
+        row.progress(factor=engine.status.fraction, text=engine.status.title)
+        row.operator(PORTRAIT_OT_cancel.bl_idname, text="", icon="X")
+    for number, title in enumerate(engine.waiting):
+        row = box.row(align=True)
+        row.label(text=f"Waiting: {title}", icon="TIME")
+        row.operator(PORTRAIT_OT_forget_waiting.bl_idname, text="", icon="X").number = number
 
 
 def _draw_environment(layout: bpy.types.UILayout) -> None:

@@ -269,3 +269,45 @@ def test_free_memory_forgets_what_was_open(addon, engine):
     assert engine.has_open(choice.identifier)
     assert engine.run("Free", addon("tasks").free()) == pytest.approx(21.4)
     assert not engine.has_open(choice.identifier)
+
+
+def test_what_is_asked_for_meanwhile_waits_for_its_turn(addon, engine):
+    seeds = []
+    for seed in (1, 2, 3):
+        task = create(addon, seed=seed, make_plane=False, make_mesh=False)
+        engine.enqueue(f"Person {seed}", task, lambda made: seeds.append(made.portrait.fields["seed"]))
+    assert engine.waiting == ("Person 2", "Person 3")
+    engine.forget_waiting(0)
+    engine.forget_waiting(7)
+    assert engine.waiting == ("Person 3",)
+    pump(engine)
+    assert seeds == [1, 3]
+    assert engine.waiting == ()
+
+
+def test_a_failure_holds_the_queue_until_it_is_dismissed(addon, engine):
+    made = []
+    engine.enqueue("First", create(addon, "missing"), made.append)
+    engine.enqueue("Second", create(addon), made.append)
+    pump(engine)
+    assert (engine.status.state, engine.waiting, made) == ("error", ("Second",), [])
+    engine.step()
+    assert engine.status.title == "First"
+    engine.dismiss()
+    engine.step()
+    pump(engine)
+    assert len(made) == 1
+
+
+def test_cancel_goes_on_with_the_next_and_stop_forgets_all(addon, engine):
+    made = []
+    engine.enqueue("First", create(addon, "slow"), pytest.fail)
+    engine.enqueue("Second", create(addon), made.append)
+    pump(engine, until=lambda: engine.status.fraction > 0)
+    engine.cancel()
+    pump(engine)
+    assert len(made) == 1
+    for _ in range(2):
+        engine.enqueue("Slow", create(addon, "slow"), pytest.fail)
+    engine.stop()
+    assert (engine.busy, engine.waiting) == (False, ())

@@ -209,3 +209,40 @@ def test_search_finds_sliders_by_their_words():
     assert expressions.label("mouthSmileLeft") == "Mouth Smile Left"
     assert expressions.matching("smile left") == {"Mouth": ("mouthSmileLeft",)}
     assert expressions.matching("xyz") == {}
+
+
+def test_a_silent_engine_asks_what_to_do(scene, monkeypatch):
+    status = session.engine().status
+    status.state, status.stage, status.started = "busy", "Drawing the picture", 0.0
+    monkeypatch.setattr(type(session.engine()), "silent_s", 60.4)
+    text, buttons = shown()
+    assert "The engine has not answered for 60 s." in text
+    assert buttons == ["portrait.cancel", "portrait.wait_for_engine", "portrait.restart_engine"]
+    monkeypatch.setattr(type(session.engine()), "silent_s", 59.0)
+    assert "has not answered" not in shown()[0]
+
+
+def test_too_little_memory_offers_half(scene):
+    scene.portrait.model, scene.portrait.size = "too heavy", 64
+    assert bpy.ops.portrait.create() == {"CANCELLED"}
+    text, buttons = shown()
+    assert "The engine stopped (killed, perhaps for lack of memory) while drawing the picture." in text
+    assert "Try a picture of 32 pixels." in text
+    assert "portrait.use_smaller" in buttons
+    assert bpy.ops.portrait.use_smaller() == {"FINISHED"}
+    assert scene.portrait.size == 32
+    assert not bpy.ops.portrait.use_smaller.poll()
+    assert "killed" not in shown()[0]
+
+
+def test_jobs_that_wait_are_listed_and_can_be_forgotten(scene):
+    engine = session.engine()
+    engine.enqueue("Create", iter_forever(), pytest.fail)
+    engine.enqueue("Stylise", iter_forever(), pytest.fail)
+    text, buttons = drawn(panels.PORTRAIT_PT_system)
+    assert "Waiting: Stylise" in text
+    assert {"portrait.cancel", "portrait.forget_waiting"} <= set(buttons)
+    bpy.ops.portrait.forget_waiting(number=0)
+    assert engine.waiting == ()
+    engine.stop()
+    assert "Waiting" not in drawn(panels.PORTRAIT_PT_system)[0]
