@@ -15,13 +15,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from . import frames, job, job_plan, job_scene, model_list, properties
+from . import frames, job, job_plan, job_scene, model_list, properties, unbaked
 from .engine import Engine, Status
 from .frame_record import FrameRecord, digest_of, key_of
 from .job_plan import Place
@@ -92,7 +93,8 @@ def main(arguments: list[str], registered: bool) -> int:
         if options.dry_run:
             summary = {"event": "plan", "code": 0, "jobs": list(_plan(outcomes, folder, given))}
         else:
-            _run_all(outcomes, folder, given)
+            with _frames_are_baked(registered):
+                _run_all(outcomes, folder, given)
             summary["code"] = SKIPPED if any(outcome.frames.skipped for outcome in outcomes) else 0
     except errors.PortraitError as error:
         code = EXIT_CODES.get(error.kind, FAILED)
@@ -149,6 +151,18 @@ def _plan(outcomes: list[_Outcome], folder: Path, given: Path | None) -> Iterato
             if one.render is not None and one.turntable is None:
                 numbers = frames.numbers_of(one, bpy.context.scene)
         yield job_plan.describe(one, outcome.number, place, numbers)
+
+
+@contextmanager
+def _frames_are_baked(registered: bool) -> Iterator[None]:
+    """Switch off what the add-on does in renders whose cards were not baked: a job bakes them, or says why not."""
+    if registered:
+        unbaked.unregister()
+    try:
+        yield
+    finally:
+        if registered:
+            unbaked.register()
 
 
 def _run_all(outcomes: list[_Outcome], folder: Path, given: Path | None) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import staging
 import stub_worker as stub
-from neural_portrait import headless, session
+from neural_portrait import frames, headless, session, unbaked
 from neural_portrait.scene import curves, find
 
 DOCUMENT = staging.ROOT / "docs" / "batch.md"
@@ -365,6 +365,15 @@ def test_a_scene_shows_each_frames_own_picture_on_the_card(run, folder):
     bpy.ops.wm.open_mainfile(filepath=str(folder / "s.blend"))
     assert {image.source for image in bpy.data.images if image.users} <= {"GENERATED", "FILE"}
     assert not list(folder.rglob("portrait_cache"))
+
+
+def test_what_draws_unbaked_cards_is_off_while_a_job_runs(run, monkeypatch):
+    """Else a chunk of a scene's frames would make it ask an engine of its own for the others."""
+    seen = []
+    monkeypatch.setattr(frames, "render", lambda *_: seen.append(unbaked._begin in bpy.app.handlers.render_init))
+    assert run(CREATE)[0] == 0
+    assert seen == [False]
+    assert unbaked._begin in bpy.app.handlers.render_init
 
 
 # The panel's files ---------------------------------------------------------------------------------------------------
