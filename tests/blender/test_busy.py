@@ -61,9 +61,10 @@ def test_undo_deletion_and_another_file_while_baking(facts_of):
     assert facts["busy_after_undo"]
     assert facts["after_undo"] == ["idle", True]
     assert facts["frames_after_undo"] == 3
+    assert facts["busy_at_delete"]
     assert facts["deleted"] == "The portrait was deleted while its frames were baked."
     assert facts["new_after_delete"] == []
-    assert facts["frames_after_delete"] == 5
+    assert facts["frames_after_delete"] == 9
     assert not facts["busy_after_load"]
     assert facts["loaded"] == "Bake Frames was stopped: another file was opened."
     assert facts["roots_after_load"] == 0
