@@ -80,7 +80,6 @@ def test_mirror_is_blenders_own_paste_flipped(armature):
     ours = {bone.name: bone.matrix_basis.copy() for bone in armature.pose.bones}
     for bone in armature.pose.bones:
         bone.matrix_basis = before[bone.name]
-        bone.bone.select = True
     bpy.context.view_layer.objects.active = armature
     bpy.ops.object.mode_set(mode="POSE")
     bpy.ops.pose.select_all(action="SELECT")
