@@ -20,7 +20,7 @@ PREVIEW_SAMPLES = 16
 RENDERING_S = 40
 CLOSER = 0.8
 PANEL_SHARE = 0.14  # the sidebar covers the right of the view: its middle is further left
-facts = {"drawn": []}
+facts = {"drawn": [], "panels": [panel.__name__ for panel in panels.CLASSES]}
 
 
 def remember_drawing(cls):
@@ -36,10 +36,10 @@ def remember_drawing(cls):
 
 def open_panels():
     """Let the panels be open that are closed at first, and so would not be drawn."""
-    for closed in (panels.PORTRAIT_PT_style, panels.PORTRAIT_PT_system):
-        bpy.utils.unregister_class(closed)
-        closed.bl_options = set()
-        bpy.utils.register_class(closed)
+    panels.unregister()
+    for panel in panels.CLASSES:
+        panel.bl_options = set()
+    panels.register()
 
 
 def view():
