@@ -60,9 +60,16 @@ def time_everything():
                 handlers[number] = timed(f"handler {handler.__module__.rpartition('.')[2]}.{name}", handler)
                 replaced.append((handlers, handlers[number], handler))
     for panel in panels.CLASSES:
-        draw = timed(f"draw {panel.__name__}", panel.draw)
-        # Blender counts the arguments that a draw function takes.
-        panel.draw = lambda self, context, draw=draw: draw(self, context)
+        time_drawing(panel)
+
+
+def time_drawing(panel):
+    inner = timed(f"draw {panel.__name__}", panel.draw)
+
+    def draw(self, context):  # Blender counts the arguments
+        inner(self, context)
+
+    panel.draw = draw
 
 
 def view():
