@@ -11,7 +11,7 @@ face is at rest. It is told neither code nor face shape. Beside it stand the mea
 code, which is what the model could show of the person without tuning.
 
 People who are finished are not measured again, and who is half done is taken up. Set malloc's variables
-(docs/status.md, "Known"): an iteration then takes half the time. Exit codes: 0 done, 1 failed, 2 wrong usage.
+(docs/status.md, "Known"), which make iterations quicker. Exit codes: 0 done, 1 failed, 2 wrong usage.
 """
 
 from __future__ import annotations
