@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tiny network and settings for tests of the adversarial recipe for still people, and what they are shown."""
 
+import dataclasses
 import json
 
 import torch
 
 from neural_core.cameras import orbit
 from neural_core.systems.eg3d.system import build_generator
+from tests.tiny_models import tiny_config
 from training.config import build as read
 from training.discriminators import Discriminator, DualDiscriminator
 from training.draws import Draws
@@ -30,6 +32,11 @@ def config_of(**tables) -> Config:
     for name, table in tables.items():
         settings[name] = {**settings.get(name, {}), **table}
     return read(Config, settings, "test")
+
+
+def with_code() -> Config:
+    """Return the small configuration with a model of our kind, which has no super-resolution."""
+    return dataclasses.replace(config_of(), model=tiny_config())
 
 
 class Faces:

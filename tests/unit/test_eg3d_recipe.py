@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.testing import assert_close
 
 from neural_core.systems.plane_config import SuperResolutionConfig
-from tests.still_recipe import SETTINGS, Faces, batch_of, config_of, recipe_of, step_of, watch
+from tests.still_recipe import SETTINGS, Faces, batch_of, config_of, recipe_of, step_of, watch, with_code
 from tests.tiny_models import tiny_config
 from training.augment import AugmentConfig
 from training.blur import blurred
@@ -18,7 +18,6 @@ from training.discriminators import Discriminator
 from training.draws import Draws
 from training.recipe import Phase
 from training.recipes.adversarial_config import check
-from training.recipes.eg3d import Config
 from training.recipes.eg3d_config import new_generator
 
 # What is shown to the discriminator, and told to the generator.
@@ -134,7 +133,7 @@ def test_the_mean_w_follows_the_codes_of_the_discriminator_step_alone():
 
 
 def test_a_model_without_super_resolution_is_judged_by_one_picture():
-    recipe = recipe_of(Config(model=tiny_config(), run=config_of().run))
+    recipe = recipe_of(with_code())
     assert isinstance(recipe.discriminator, Discriminator)
     for phase in ("G_main", "G_density", "D_main", "D_r1"):
         (loss,) = recipe.losses(phase, batch_of(32), step_of(0, phase)).values()

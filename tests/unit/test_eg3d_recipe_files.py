@@ -11,11 +11,10 @@ from neural_core import checkpoints, systems
 from neural_core.cameras import orbit
 from neural_core.errors import ModelError
 from neural_core.systems.plane_config import HeadToModel
-from tests.still_recipe import batch_of, config_of, recipe_of, step_of, watch
+from tests.still_recipe import batch_of, config_of, recipe_of, step_of, watch, with_code
 from tests.tiny_models import METADATA, tiny_config
 from training.recipes import eg3d_warm_start
 from training.recipes.adversarial_config import check_start
-from training.recipes.eg3d import Config
 from training.recipes.eg3d_warm_start import WarmStart
 
 
@@ -52,7 +51,7 @@ def test_samples_are_a_grid_and_a_turntable_of_the_same_people():
 
 @pytest.mark.parametrize("identity", [False, True])
 def test_the_export_is_a_model(tmp_path, identity):
-    config = Config(model=tiny_config()) if identity else config_of(export={"licence": "CC0-1.0", "use": "any"})
+    config = with_code() if identity else config_of(export={"licence": "CC0-1.0", "use": "any"})
     recipe, path = recipe_of(config), tmp_path / "model.safetensors"
     recipe.export({"G": recipe.generator}, {"steps": 7}, path)
     system = systems.load(path)
