@@ -23,7 +23,7 @@ from neural_core.systems.identity_base import Shown
 from ..config import RunConfig, not_negative
 from ..data.portraits import Portraits
 from ..data.ray_batches import PatchChoice, RayBatch
-from ..recipe import Optimiser, Sample, Step
+from ..recipe import Sample, Step
 from .eg3d_config import new_generator
 from .warm_start import (
     DataConfig,
@@ -34,7 +34,6 @@ from .warm_start import (
     export_weights,
     head_points,
     load_people,
-    parameter_groups,
 )
 
 _PARTS = ("mean_planes", "synthesis", "decoder", "mapping", "superresolution", "trait_planes")
@@ -89,15 +88,10 @@ class WarmStart(OneNetwork):
     def __init__(self, config: Config, people: Portraits, device: torch.device) -> None:
         """Build the generator; the data stays on the CPU."""
         generator = cast(IdentityGenerator, new_generator(config.model)).to(device)
-        super().__init__(generator, people)
+        super().__init__(generator, people, _PARTS)
         self.config, self.device, self.generator = config, device, generator
         inside = head_points(config.model.head_to_model)
         self.comparison = RayComparison(people, config.patches, config.rays, config.loss, inside, device)
-
-    def optimisers(self) -> dict[str, Optimiser]:
-        """Return one group of parameters a part of the network."""
-        groups = parameter_groups(self.generator, self.config.rates, _PARTS)
-        return {"G": Optimiser(groups, betas=(0.9, 0.99), schedule="warmup_cosine")}
 
     def losses(self, phase: str, batch: list[Tensor], step: Step) -> dict[str, Tensor]:
         """Compare a batch of rays with what was seen along them."""
@@ -107,9 +101,7 @@ class WarmStart(OneNetwork):
         return self.comparison.losses(self.generator, person, len(rays.people), rays, step)
 
     def _people(self, batch: RayBatch, random: torch.Generator) -> Shown:
-        codes = self.people.codes[batch.people]
-        noise = self.config.data.code_noise * torch.randn(codes.shape, generator=random)
-        codes, near = codes.to(self.device), (codes + noise).to(self.device)
+        codes, near = self.near(batch.people, random)
         with torch.autocast(self.device.type, torch.bfloat16):
             return self.generator.person(near, shape=codes[:, : self.generator.shape_dims])
 

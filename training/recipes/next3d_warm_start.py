@@ -33,7 +33,7 @@ from neural_core.systems.next3d.identity_generator import IdentityNext3D, Person
 from ..config import RunConfig, not_negative
 from ..data.portraits import Portraits
 from ..data.ray_batches import PatchChoice, RayBatch
-from ..recipe import Optimiser, Sample, Step
+from ..recipe import Sample, Step
 from .next3d_start import fill
 from .warm_start import (
     DataConfig,
@@ -44,7 +44,6 @@ from .warm_start import (
     export_weights,
     head_points,
     load_people,
-    parameter_groups,
 )
 
 _SHOWN: tuple[dict[str, float], ...] = (
@@ -141,14 +140,9 @@ class WarmStart(OneNetwork):
     def __init__(self, config: Config, generator: IdentityNext3D, people: Portraits, device: torch.device) -> None:
         """Take the generator; the data stays on the CPU."""
         self.config, self.device, self.generator = config, device, generator.to(device)
-        super().__init__(self.generator, people)
+        super().__init__(self.generator, people, _PARTS)
         inside = head_points(config.model.head_to_model, mouth=False)
         self.comparison = RayComparison(people, config.patches, config.rays, config.loss, inside, device)
-
-    def optimisers(self) -> dict[str, Optimiser]:
-        """Return one group of parameters a part of the network."""
-        groups = parameter_groups(self.generator, self.config.rates, _PARTS)
-        return {"G": Optimiser(groups, betas=(0.9, 0.99), schedule="warmup_cosine")}
 
     def data(self) -> Dataset[tuple[Tensor, ...]]:
         """Return the numbers of the people, those who do something as often as `data.moving` says, or nearly."""
@@ -168,9 +162,7 @@ class WarmStart(OneNetwork):
 
     def _instants(self, batch: RayBatch, random: torch.Generator) -> Shown:
         """Return each view's person at its instant."""
-        codes = self.people.codes[batch.people]
-        noise = self.config.data.code_noise * torch.randn(codes.shape, generator=random)
-        codes, near = codes.to(self.device), (codes + noise).to(self.device)
+        codes, near = self.near(batch.people, random)
         with torch.no_grad():
             vertices = self.generator.vertices(batch.actions.to(self.device), batch.joints.to(self.device))
         with torch.autocast(self.device.type, torch.bfloat16):

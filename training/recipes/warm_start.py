@@ -47,7 +47,7 @@ from ..losses.reconstruction import (
     texture_distance,
     texture_filters,
 )
-from ..recipe import ParameterGroup, Phase, Step
+from ..recipe import Optimiser, ParameterGroup, Phase, Step
 
 _TEXTURE_FILTERS, _TEXTURE_RAYS = 16, 5
 _INSIDE = 256
@@ -301,9 +301,18 @@ class RayComparison:
 class OneNetwork:
     """A recipe's answers where there is one network, and one phase compares it with pictures of known people."""
 
-    def __init__(self, module: IdentityBase, people: Portraits) -> None:
-        """Take the network, on its device."""
-        self.module, self.people = module, people
+    config: Any
+    """Of the recipe; its `data` is a `DataConfig`, its `rates` are by the names of the network's parts."""
+
+    def __init__(self, module: IdentityBase, people: Portraits, parts: Sequence[str]) -> None:
+        """Take the network, on its device.
+
+        Args:
+            module: the network.
+            people: what it is compared with.
+            parts: what of it learns; a run's state has the parts in this order.
+        """
+        self.module, self.people, self._parts = module, people, parts
 
     def networks(self) -> dict[str, nn.Module]:
         """Return the generator."""
@@ -316,6 +325,18 @@ class OneNetwork:
     def phases(self) -> list[Phase]:
         """Return the one phase."""
         return [Phase("compare", "G")]
+
+    def optimisers(self) -> dict[str, Optimiser]:
+        """Return one group of parameters a part of the network."""
+        groups = parameter_groups(self.module, self.config.rates, self._parts)
+        return {"G": Optimiser(groups, betas=(0.9, 0.99), schedule="warmup_cosine")}
+
+    def near(self, people: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the codes of people by their numbers, and the same with noise; both where the network is."""
+        codes = self.people.codes[people]
+        near = codes + self.config.data.code_noise * torch.randn(codes.shape, generator=generator)
+        device = next(self.module.parameters()).device
+        return codes.to(device), near.to(device)
 
     def data(self) -> Dataset[tuple[Tensor, ...]]:
         """Return the numbers of the people; which pictures and rays of them are seen is drawn in `losses`."""
