@@ -25,13 +25,13 @@ ROOT = Path(__file__).resolve().parent
 PACKAGE = "neural_portrait"
 ASSETS = (
     "assets/face/*",
-    "assets/models/default-eg3d*",
+    "assets/models/default-*",
     "assets/models/lipsync*",
     "assets/LICENCES.md",
     *("pyproject.toml", "constraints.txt"),
 )
 LICENCES = ("LICENSES/Apache-2.0.txt", "LICENSES/CC0-1.0.txt", "LICENSES/GPL-3.0-or-later.txt")
-MAX_MEGABYTES = 40
+MAX_MEGABYTES = 25
 SHARED_MODULES = {"protocol", "messages", "errors", "files", "__version__"}
 """What Blender's side may take from neural_core: its standard-library part."""
 BLENDER_MODULES = {"_cycles", "addon_utils", "bpy", "bpy_extras", "mathutils", "numpy"}

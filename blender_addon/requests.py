@@ -12,7 +12,7 @@ from typing import Any
 
 from .neural_core import errors, protocol
 
-DEFAULT_MODEL = "default-eg3d"
+DEFAULT_MODEL = "default-next3d"
 SEED_LIMIT = 2**31 - 1
 DETAIL_RANGE = (32, 512)
 SIZE_RANGE = (16, 2048)

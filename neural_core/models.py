@@ -16,7 +16,7 @@ from . import checkpoints
 from .errors import ModelError, PortraitError, UsageError
 from .files import make_folder, write_bytes
 
-DEFAULT_MODEL = "default-eg3d"
+DEFAULT_MODEL = "default-next3d"
 FOLDER_VARIABLE = "NEURAL_PORTRAIT_MODELS"
 SUFFIX = ".safetensors"
 

@@ -29,7 +29,7 @@ class Demo:
     """Folder for the files; it is made."""
     seed: str = "4"
     """Whose portrait: a whole number."""
-    model: str = "default-eg3d"
+    model: str = "default-next3d"
     """Name of an installed model, or a .safetensors file."""
     truncation: float = 0.7
     """How far from the mean person."""

@@ -20,7 +20,7 @@ class Generate:
     """FILE.png, or FILE.portrait to keep the person for `render` and `mesh`."""
     seed: str = "0"
     """Whose portrait: a number, or a range such as 0-9. The same seed is always the same person."""
-    model: str = "default-eg3d"
+    model: str = "default-next3d"
     """Name of an installed model (see `neural-portrait models`), or a .safetensors file."""
     truncation: float = 0.7
     """How far from the mean person: 0 is the mean, 1 as varied as in training."""

@@ -24,7 +24,7 @@ class Mesh:
     """FILE.portrait; else --seed says whose."""
     seed: str = "0"
     """Whose portrait: a whole number."""
-    model: str = "default-eg3d"
+    model: str = "default-next3d"
     """Name of an installed model, or a .safetensors file."""
     truncation: float = 0.7
     """How far from the mean person."""

@@ -39,7 +39,7 @@ class Reconstruct:
     """FILE that keeps the work every half minute, and is deleted when it is done."""
     iterations: str = "450,500"
     """How many look for the person, and how many tune the model."""
-    model: str = "default-eg3d"
+    model: str = "default-next3d"
     """Name of an installed model (see `neural-portrait models`), or a .safetensors file."""
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 

@@ -30,7 +30,7 @@ class Stylise:
     """FILE.portrait for a portrait; FILE.safetensors for a model, which --model of other commands then takes."""
     file: tyro.conf.Positional[Path | None] = None
     """FILE.portrait; without it the model is given the style."""
-    model: str = "default-eg3d"
+    model: str = "default-next3d"
     """Name of an installed model, or a .safetensors file; a portrait knows its own."""
     source: str = "a photo"
     """What the model's pictures are before."""

@@ -31,7 +31,7 @@ def stage(folder: Path, stub: bool) -> Path:
     package = builder().stage(folder)
     if stub:
         shutil.copyfile(HERE / "stub_worker.py", package / "run_worker.py")
-        write_model(package / "assets" / "models" / "default-eg3d.safetensors")
+        write_model(package / "assets" / "models" / "default-next3d.safetensors")
     return package
 
 

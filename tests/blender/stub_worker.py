@@ -4,7 +4,7 @@
 Tests stage the add-on and put this file in the place of its `run_worker.py`, so that the add-on starts it exactly as it
 starts the real worker. The name of the model decides how it behaves:
 
-- "default-eg3d": answers at once;  "slow": works for a minute, but obeys cancel;  "deaf": the same without obeying;
+- "default-next3d": answers at once;  "slow": works for a minute, but obeys cancel;  "deaf": the same without obeying;
 - "dies": says why on stderr and is gone;  "babble": writes nonsense;
 - "mute": says nothing for a minute;
 - "missing", "memory": answers an error of that kind;
@@ -170,7 +170,7 @@ class Worker:
         self.send(protocol.Done(request.id, {"version": __version__, "python": "3", "torch": "none", "device": "stub"}))
 
     def list(self, request: protocol.List) -> None:
-        self.send(protocol.Done(request.id, {"models": [{"name": "default-eg3d"}]}))
+        self.send(protocol.Done(request.id, {"models": [{"name": "default-next3d"}]}))
 
     def bring_in(self, request: protocol.Import) -> None:
         """Take every file but one whose name has "flame" in it, which needs a face model first."""
@@ -246,7 +246,7 @@ class Worker:
 
     def open(self, request: protocol.Open) -> None:
         _, kind, seed = request.arrays["file"].data.split()
-        self.portraits[request.portrait] = (kind.decode() if kind in MOVING else "default-eg3d", int(seed))
+        self.portraits[request.portrait] = (kind.decode() if kind in MOVING else "default-next3d", int(seed))
         self.created(request.id, request.portrait, 0.7)
 
     def created(self, number: int, portrait: str, truncation: float | None) -> None:

@@ -27,7 +27,7 @@ def engine(addon):
     engine.stop()
 
 
-def create(addon, model="default-eg3d", **changes):
+def create(addon, model="default-next3d", **changes):
     choice = addon("requests").CreateChoice(model=model, detail=48, size=32, **changes)
     return addon("tasks").create(choice)
 

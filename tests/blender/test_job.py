@@ -36,7 +36,7 @@ def read(job, tmp_path):
 def test_defaults(read):
     (one,) = read(MINIMAL)
     assert one.portrait.create.choice().seed == 3
-    assert (one.portrait.create.model, one.portrait.create.truncation) == ("default-eg3d", 0.7)
+    assert (one.portrait.create.model, one.portrait.create.truncation) == ("default-next3d", 0.7)
     assert one.render is None
     assert one.worker.python == "env:NEURAL_PORTRAIT_PYTHON"
 

@@ -10,7 +10,7 @@ import pytest
 from staging import HERE, ROOT
 from test_batch import Ran, read_png
 
-DEFAULT_MODEL = ROOT / "assets" / "models" / "default-eg3d.safetensors"
+DEFAULT_MODEL = ROOT / "assets" / "models" / "default-next3d.safetensors"
 CHIN, BROWS = 8, slice(17, 27)  # of the 68 landmarks
 
 pytestmark = [
@@ -96,7 +96,7 @@ def test_a_torn_model_is_a_sentence_and_code_3(tmp_path):
 def test_the_jaw_of_the_default_portrait_opens_and_the_scalp_stays(tmp_path):
     from neural_core.human.anny import load_anny_head
 
-    ran = run_batch(tmp_path, model="default-eg3d", detail=96, models="")
+    ran = run_batch(tmp_path, model="default-next3d", detail=96, models="")
     assert ran.code == 0, ran.err
     at = positions(tmp_path)
     landmarks = load_anny_head().landmarks(at["driver_1"], which="68")

@@ -59,7 +59,7 @@ threading.Thread(target=kill_soon, daemon=True).start()
 assert bpy.ops.portrait.create() == {"CANCELLED"}
 facts["after_kill"] = session.engine().status.message
 facts["undone"] = [ob.name for ob in set(scene.objects) - objects]
-scene.portrait.model = "default-eg3d"
+scene.portrait.model = "default-next3d"
 assert bpy.ops.portrait.create() == {"FINISHED"}
 facts["portraits"] = len(find.roots(scene))
 (Path(sys.argv[-1]) / "facts.json").write_text(json.dumps(facts))

@@ -108,7 +108,7 @@ def session_plan(out):
     yield from until_free()
     facts["state"], facts["message"] = session.engine().status.state, session.engine().status.message
     facts["after_kill"] = len(find.roots(bpy.context.scene))
-    bpy.context.scene.portrait.model = "default-eg3d"
+    bpy.context.scene.portrait.model = "default-next3d"
     press_create()
     yield from until_free()
     facts["after_next_create"] = len(find.roots(bpy.context.scene))

@@ -75,7 +75,7 @@ def test_model_file_that_is_none(scene, tmp_path, monkeypatch):
     (tmp_path / "torn.safetensors").write_bytes(b"\x10\x00")
     staging.write_model(tmp_path / "other.safetensors", use="non-commercial", licence="NVIDIA Source Code License")
     monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(tmp_path))
-    assert {"torn", "other", "default-eg3d"} == set(model_list.names(preferences.worker_settings().models_folder))
+    assert {"torn", "other", "default-next3d"} == set(model_list.names(preferences.worker_settings().models_folder))
     scene.portrait.model = "torn"
     assert '"torn.safetensors" is no model' in drawn(panels.PORTRAIT_PT_create)[0]
     scene.portrait.model = "other"
@@ -133,7 +133,7 @@ def test_engine_that_dies_leaves_a_sentence_and_a_report(scene):
     assert "portrait.copy_report" in buttons
     assert "the sky is falling" in session.engine().status.report
     assert find.roots(scene) == []
-    scene.portrait.model = "default-eg3d"
+    scene.portrait.model = "default-next3d"
     assert bpy.ops.portrait.create() == {"FINISHED"}
     assert len(find.roots(scene)) == 1
 

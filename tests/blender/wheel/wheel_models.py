@@ -22,7 +22,7 @@ def folder(scene, tmp_path, monkeypatch):
 def test_models_are_listed_with_their_licences(folder):
     text, buttons = drawn(panels.PORTRAIT_PT_models)
     assert "other Somebody's, non-commercial, 0 MB" in text
-    assert "default-eg3d CC0-1.0, any" in text
+    assert "default-next3d CC0-1.0, any" in text
     assert '"torn.safetensors" is no model' in text
     assert "Your face models: flame2020" in text
     assert {"portrait.import_model", "portrait.import_face", "portrait.open_models_folder"} <= set(buttons)
@@ -68,7 +68,12 @@ def test_without_a_choice_blender_and_engine_look_into_the_same_folder(scene, tm
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     expected = platformdirs.user_data_path("neural-portrait", appauthor=False) / "models"
     assert model_list.user_folder() == expected
-    assert preferences.worker_settings().models_folder == str(expected)
+    assert (
+        preferences.worker_settings().models_folder == ""
+    )  # so that jobs for other machines name no folder of this one
+    staging.write_model(expected / "mine.safetensors")
+    assert "mine CC0-1.0" in drawn(panels.PORTRAIT_PT_models)[0]
+    assert {"mine", "default-next3d"} <= set(model_list.names(""))
 
 
 def test_a_model_folder_that_cannot_be_made(scene, tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ def set_jaw(root, value):
 
 def test_the_portrait_remembers_whether_it_moves(moving, scene):
     assert find.identity_of(moving).animatable
-    scene.portrait.model = "default-eg3d"
+    scene.portrait.model = "default-next3d"
     bpy.ops.portrait.create()
     assert sorted(find.identity_of(root).animatable for root in find.roots(scene)) == [False, True]
 

@@ -25,7 +25,7 @@ def test_a_photo_becomes_a_portrait_that_says_whose(photo, scene):
     (root,) = find.roots(scene)
     assert root.users_collection[0].name == "Portrait me at home"
     identity = find.identity_of(root)
-    assert (identity.photo, identity.style, identity.model) == ("me at home.jpg", "", "default-eg3d")
+    assert (identity.photo, identity.style, identity.model) == ("me at home.jpg", "", "default-next3d")
     assert portrait.kept_bytes(root) == b"stub portrait 5"
     assert session.engine().status.message == "The face looks away."
     assert {ob.portrait.role for ob in root.children_recursive} >= {"RIG", "SURFACE", "PLANE", "CAMERA"}
@@ -33,7 +33,7 @@ def test_a_photo_becomes_a_portrait_that_says_whose(photo, scene):
 
 def test_the_request_says_which_photo_and_how_long(photo):
     choice = requests.CreateChoice(photo=str(photo), latent_iterations=3, weight_iterations=4, identifier="x")
-    expected = protocol.Reconstruct(0, "default-eg3d", str(photo), "x", 3, 4)
+    expected = protocol.Reconstruct(0, "default-next3d", str(photo), "x", 3, 4)
     assert requests.create(choice) == expected
     assert requests.create(requests.CreateChoice(identifier="x")).type == "create"
 
