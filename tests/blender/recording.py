@@ -20,6 +20,9 @@ class Recorder:
         self.kept["buttons"].append(name)
         return self
 
+    def operator_menu_enum(self, name, _property, **_):
+        self.kept["buttons"].append(name)
+
     def prop(self, *_, **__):
         pass
 

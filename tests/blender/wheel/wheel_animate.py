@@ -259,3 +259,15 @@ def test_a_bad_recording_is_a_sentence_and_changes_nothing(armature, tmp_path):
 def test_buttons_need_a_rig(scene):
     for name in ("apply_pose", "search_pose", "mirror_expression", "random_motion", "look_at", "import_arkit_csv"):
         assert not getattr(bpy.ops.portrait, name).poll(), name
+
+
+def test_the_panel_has_a_button_for_each(armature):
+    from neural_portrait import panels
+    from recording import drawn
+
+    _, buttons = drawn(panels.PORTRAIT_PT_animate)
+    own = ("key_expression", "reset_expression", "apply_pose", "search_pose", "mirror_expression", "random_motion")
+    assert {f"portrait.{name}" for name in (*own, "look_at", "import_arkit_csv")} <= set(buttons)
+    del armature[rig.LOOK_AT]  # a rig of an older version
+    assert "portrait.look_at" not in drawn(panels.PORTRAIT_PT_animate)[1]
+    assert not bpy.ops.portrait.look_at.poll()

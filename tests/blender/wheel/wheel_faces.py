@@ -175,3 +175,16 @@ def test_the_rig_is_found_from_its_parts_and_is_no_portrait(armature, scene):
 def test_without_such_a_rig_there_is_nothing_to_shape(scene):
     assert not bpy.ops.portrait.face_shape.poll()
     assert not bpy.ops.portrait.face_pose.poll()
+
+
+def test_the_panel_shows_the_rig_that_is_selected(armature):
+    from neural_portrait import panels
+    from recording import drawn
+
+    text, buttons = drawn(panels.PORTRAIT_PT_face)
+    assert "their licence" in text
+    assert {"portrait.add_face_rig", "portrait.face_shape", "portrait.face_pose"} == set(buttons)
+    bpy.context.view_layer.objects.active = None
+    text, buttons = drawn(panels.PORTRAIT_PT_face)
+    assert "Select the rig" in text
+    assert buttons == ["portrait.add_face_rig"]
