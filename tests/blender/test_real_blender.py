@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from staging import HERE, builder
+from staging import HERE, ROOT, builder
 from test_batch import JOB, read_png
 
 EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
@@ -68,6 +68,63 @@ def test_batch_writes_frames_and_a_blend(place, blender, installed, stub_stage, 
     summary = json.loads(last.removeprefix("PORTRAIT "))
     assert (summary["event"], summary["code"]) == ("done", 0)
     assert summary["jobs"][0]["frames"] == {"drawn": 4, "kept": 0, "skipped": []}
+
+
+def test_killed_and_resumed_is_as_if_nothing_had_been(request, blender, tmp_path, monkeypatch):
+    """48 frames of a small network that moves, by the clone's batch.py and the worker that ships."""
+    import resuming
+
+    from tests.tiny_models import save_tiny_next3d
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home" / ".config"))
+    (tmp_path / "models").mkdir()
+    save_tiny_next3d(tmp_path / "models" / "tiny.safetensors")
+    executable = request.node.callspec.params["blender"]
+    command = [*executable, "-b", "--python-exit-code", "9", "-P", str(ROOT / "blender_addon" / "batch.py"), "--"]
+    resuming.check(resuming.Runner(command, tmp_path, model="tiny", models=tmp_path / "models"))
+
+
+CHAIN = """
+version = 1
+[[job]]
+do = "create"
+[job.portrait]
+create = { seed = 7, model = "moving", detail = 48, size = 32 }
+key = [ { frame = 1, expression = { jawOpen = 0.0 } }, { frame = 3, expression = { jawOpen = 1.0 } } ]
+[job.export]
+out = ["out/p.glb", "out/p.obj", "out/p.ply", "out/p.stl", "out/p.portrait"]
+[job.policy]
+save_blend = "p.blend"
+[[job]]
+do = "render"
+[job.scene]
+blend = "p.blend"
+frames = "1-3"
+[job.portrait]
+show = "PICTURE"
+[job.render]
+what = ["scene"]
+size = 32
+samples = 1
+out = "out/f_#.png"
+"""
+
+
+def test_exports_and_cards_of_a_saved_scene(blender, stub_stage, tmp_path, monkeypatch):
+    import staging
+
+    staging.write_model(tmp_path / "models" / "moving.safetensors")
+    monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(tmp_path / "models"))
+    (tmp_path / "job.toml").write_text(CHAIN)
+    run = blender("-P", stub_stage / "neural_portrait" / "batch.py", "--", tmp_path / "job.toml")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert (tmp_path / "out" / "p.glb").read_bytes()[:4] == b"glTF"
+    for suffix in ("obj", "ply", "stl"):
+        assert (tmp_path / "out" / f"p.{suffix}").stat().st_size > 10_000
+    assert len(list((tmp_path / "portrait_cache").rglob("f_*.png"))) == 3
+    blues = [int(read_png(tmp_path / "out" / f"f_{frame}.png")[16, 16, 2]) for frame in (1, 2, 3)]
+    assert [abs(blue - 255 * (0.25 + 0.25 * step)) < 8 for step, blue in enumerate(blues)] == [True] * 3
 
 
 def test_broken_job_is_a_sentence_and_code_2(blender, stub_stage, tmp_path):
