@@ -37,8 +37,8 @@ from neural_core.errors import PortraitError
 from .data.speech import Spoken, load_spoken
 from .pictures import save_picture
 from .speech_picture import speech_picture
-from .synthetic.speech.measure import BILABIALS, SHARE
 from .synthetic.speech.phonemes import VOWELS
+from .synthetic.speech.visemes import BILABIALS, SHARE
 
 TOLD = ("jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthStretch", "mouthUpperUp", "mouthLowerDown")
 _PRESS = MOUTH.index("mouthPress")  # only closed lips press

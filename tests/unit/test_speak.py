@@ -117,6 +117,11 @@ def test_people_blink_at_pauses_of_what_they_say():
     assert 600 < len(middles) <= 300 / 2 * 7
 
 
+def test_the_silence_before_the_first_sound_is_no_pause_between_phrases():
+    level = np.repeat([-80.0, -20.0, -80.0], [50, 100, 50])
+    assert hear(level, 100).phrase_ends == pytest.approx((1.5,))
+
+
 def test_a_recording_in_which_nobody_speaks_has_no_stress():
     assert hear(np.full(500, -80.0), 100).stresses == ()
     assert hear(np.full(500, -80.0), 100).phrase_ends == ()

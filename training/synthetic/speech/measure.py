@@ -45,13 +45,11 @@ from training.synthetic.figure import Attire
 from . import clip, corpus, espeak, film
 from .coarticulation import lip_contacts
 from .phonemes import VOWELS, Phoneme
+from .visemes import BILABIALS, SHARE
 
 LANGUAGES = ("en", "de")
 SENTENCES = 5
 """Of each language: the first ones of its texts, which have many lip sounds."""
-SHARE = 0.2
-"""Of the vowels' gap, below which lips count as closed."""
-BILABIALS = "pbm"
 _UPPER, _LOWER = 13, 14
 
 

@@ -42,6 +42,11 @@ class Viseme:
     """1: the lower lip must meet the upper teeth (f v)."""
 
 
+BILABIALS = "pbm"
+"""Sounds at which the lips must meet."""
+SHARE = 0.2
+"""Of the vowels' opening, below which lips count as closed."""
+
 _PASSIVE = {"rounding": 0.08, "corners": 0.25, "lips": 0.4}
 
 VISEMES: tuple[Viseme, ...] = (
