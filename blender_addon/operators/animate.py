@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
-from bpy_extras.io_utils import ImportHelper
+from bpy_extras.io_utils import ImportHelper  # pyright: ignore[reportMissingImports]  (the stubs leave it out)
 from mathutils import Matrix
 
 from .. import poses, random_motion
