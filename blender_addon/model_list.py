@@ -31,15 +31,17 @@ class ModelFile:
 def models(folder: str = "") -> dict[str, ModelFile]:
     """Return the shipped models that make portraits and those in `folder`, by name.
 
-    A file of the folder beats a shipped one.
+    A file of the folder beats a shipped one. Without a folder it is the one where the engine looks.
     """
-    places = [SHIPPED, *([Path(folder)] if folder else [])]
+    places = [SHIPPED, user_folder(folder)]
     found = [_read(path) for place in places if place.is_dir() for path in sorted(place.glob("*.safetensors"))]
     return {model.name: model for model in found if model.system != _LIPSYNC}
 
 
-def user_folder() -> Path:
-    """Return where the engine keeps the user's models if nothing else is chosen. It need not exist."""
+def user_folder(chosen: str = "") -> Path:
+    """Return where the engine keeps the user's models: the chosen folder, or its own place. It need not exist."""
+    if chosen:
+        return Path(chosen)
     home = Path.home()
     if sys.platform == "win32":
         data = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -52,7 +54,7 @@ def user_folder() -> Path:
 
 def faces(folder: str = "") -> list[str]:
     """Return the names of the user's face models, which lie beside the models."""
-    place = (Path(folder) if folder else user_folder()).parent / "faces"
+    place = user_folder(folder).parent / "faces"
     found = sorted(place.glob("*.safetensors")) if place.is_dir() else []
     return [path.stem for path in found if not path.name.startswith(".")]
 

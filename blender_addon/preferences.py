@@ -6,7 +6,7 @@ import os
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
-from . import model_list, sentences
+from . import sentences
 from .worker_client import WorkerSettings
 
 PYTHON_VARIABLE = "NEURAL_PORTRAIT_PYTHON"
@@ -95,8 +95,7 @@ def worker_settings() -> WorkerSettings:
     chosen = stored()
     python = os.environ.get(PYTHON_VARIABLE) or (bpy.path.abspath(chosen.python) if chosen else "")
     folder = bpy.path.abspath(chosen.models_folder) if chosen and chosen.models_folder else ""
-    folder = folder or os.environ.get(MODELS_VARIABLE, "") or str(model_list.user_folder())
-    return WorkerSettings(python, folder, chosen.device if chosen else "auto")
+    return WorkerSettings(python, folder or os.environ.get(MODELS_VARIABLE, ""), chosen.device if chosen else "auto")
 
 
 def required_worker_settings() -> WorkerSettings:

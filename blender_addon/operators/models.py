@@ -8,7 +8,7 @@ from typing import Any
 import bpy
 from bpy.props import StringProperty
 
-from .. import preferences, sentences, session, tasks
+from .. import model_list, preferences, sentences, session, tasks
 from ..neural_core import errors
 from . import common
 
@@ -84,7 +84,7 @@ class PORTRAIT_OT_open_models_folder(bpy.types.Operator):
     bl_label = "Open Model Folder"
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
-        folder = Path(preferences.worker_settings().models_folder)
+        folder = model_list.user_folder(preferences.worker_settings().models_folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
