@@ -254,7 +254,8 @@ def _can_denoise() -> bool:
 def _size(table: job.RenderTable, what: str) -> tuple[int, int]:
     """Return width and height of a frame in pixels."""
     if what == "plane":
-        return (table.size or DEFAULT_SIZE,) * 2
+        size = table.size or DEFAULT_SIZE
+        return size, size
     render = bpy.context.scene.render
     return render.resolution_x, render.resolution_y
 

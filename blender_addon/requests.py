@@ -108,8 +108,8 @@ def create(choice: CreateChoice) -> protocol.Create | protocol.Reconstruct:
     if choice.photo:
         steps = choice.latent_iterations, choice.weight_iterations
         return protocol.Reconstruct(0, choice.model, choice.photo, choice.identifier, *steps)
-    mix = (choice.mix_seed, choice.mix) if choice.mix else ()
-    return protocol.Create(0, choice.model, choice.seed, choice.truncation, choice.identifier, *mix)
+    other = choice.mix_seed if choice.mix else 0
+    return protocol.Create(0, choice.model, choice.seed, choice.truncation, choice.identifier, other, choice.mix)
 
 
 def stylise(source: str, text: str, identifier: str) -> protocol.Stylise:

@@ -174,7 +174,8 @@ def face_rig(name: str, shapes: int, expressions: int) -> Task:
     if missing:
         raise errors.ProtocolError(f"The engine's face model lacks {', '.join(missing)}.")
     fields = reply.fields
-    return FaceRig(*(fields[key] for key in ("name", "kind", "licence", "joint_names", "action_names")), reply.arrays)
+    joints, actions = fields["joint_names"], fields["action_names"]
+    return FaceRig(fields["name"], fields["kind"], fields["licence"], joints, actions, reply.arrays)
 
 
 def exact_surface(kept: KeptPortrait, detail: int, controls: dict[str, Any], label: str) -> Task:

@@ -128,8 +128,9 @@ class PORTRAIT_OT_use_smaller(bpy.types.Operator):
         return session.engine().status.smaller is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        name, number = session.engine().status.smaller
-        setattr(context.scene.portrait, name, number)  # Blender keeps it within the property's limits
+        smaller = session.engine().status.smaller
+        assert smaller is not None  # see poll
+        setattr(context.scene.portrait, *smaller)  # Blender keeps it within the property's limits
         session.engine().dismiss()
         return {"FINISHED"}
 

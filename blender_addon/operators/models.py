@@ -16,7 +16,10 @@ from . import common
 class _ImportFile:
     """What both imports share: a file dialog, and a task of the engine with progress and cancel."""
 
-    kind = ""
+    kind: str = ""
+    bl_label: str
+    filepath: str
+    name: str
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         context.window_manager.fileselect_add(self)

@@ -41,7 +41,10 @@ def write(root: bpy.types.Object, path: Path, what: str) -> None:
         try:
             _EXPORTERS[path.suffix.lower()](str(partial))
         except RuntimeError as error:
-            raise errors.PortraitError(f'Cannot write "{path}": {str(error).strip()}', kind="output") from error
+            if "KeyboardInterrupt" in str(error):  # Blender makes one error of whatever a Python exporter raises
+                raise KeyboardInterrupt from error
+            said = [line for line in str(error).strip().splitlines() if not line.startswith("Location")]
+            raise errors.PortraitError(f'Cannot write "{path}": {said[-1] if said else ""}', kind="output") from error
         if not partial.is_file():
             raise errors.PortraitError(f'Blender did not write "{path}".', "Is the disk full?", kind="output")
 

@@ -54,7 +54,7 @@ def add(
     right = source.matrix_world.to_quaternion() @ Vector((1.0, 0.0, 0.0))
     higher = Matrix.Rotation(-math.radians(pitch_deg), 4, right)
     camera.matrix_local = higher @ Matrix.Translation(-pivot.location) @ source.matrix_world
-    first = scene.frame_start if first is None else first
+    first = int(scene.frame_start) if first is None else first
     steps = np.arange(frames + 1, dtype=np.float64)
     turn = 2 * math.pi * steps / frames
     angles = np.sin(turn) * math.radians(yaw_deg) if yaw_deg else turn

@@ -36,6 +36,9 @@ MOUTH: tuple[str, ...] = (
 )
 """What comes out, in order; a name stands for both sides (`curves.as_actions`)."""
 
+_AROUND = 30
+"""Frames before and after a recording that are told, and thrown away: further than the network looks."""
+
 JAW, CLOSE = MOUTH.index("jawOpen"), MOUTH.index("mouthClose")
 
 
@@ -97,7 +100,11 @@ def values(logits: Tensor, parted: float = 0.0, shut: float = 1.0) -> Tensor:
 @torch.inference_mode()
 def mouth(network: LipSync, mel: Tensor) -> Tensor:
     """Return the actions [ceil(frames / 2), len(MOUTH)] in 0..1 that go with a spectrogram in dB [frames, BANDS]."""
-    return values(network(levelled(mel[None])), network.config.parted, network.config.shut)[0]
+    heard = levelled(mel[None])
+    # Before and after a recording it is as silent as in its quietest moments; convolutions would take it for noise.
+    silence = heard.amin(1, keepdim=True).expand(-1, 2 * _AROUND, -1)
+    logits = network(torch.cat([silence, heard, silence], 1))[:, _AROUND : _AROUND + (len(mel) + 1) // 2]
+    return values(logits, network.config.parted, network.config.shut)[0]
 
 
 def load(model: Model, device: torch.device | str = "cpu") -> LipSync:

@@ -177,6 +177,18 @@ def test_the_network_looks_both_ways_and_keeps_the_time():
     assert int(moved.argmax()) in (29, 30, 31)
 
 
+def test_the_ends_of_a_recording_are_silence_like_any_other():
+    torch.manual_seed(0)
+    network = LipSync(LipSyncConfig(channels=8, dilations=(1, 2))).eval()
+    speech = torch.from_numpy(toy_speech.sound(1.0, 0)).float()
+    sound = torch.cat([torch.zeros(8000), speech, torch.zeros(8000)])
+    told = mouth(network, log_mel(sound[None])[0])
+    assert len(told) == 101
+    assert told[25:75].std(0).max() > 1e-4
+    torch.testing.assert_close(told[:12], told[12:13].expand(12, -1))
+    torch.testing.assert_close(told[-12:], told[-13:-12].expand(12, -1))
+
+
 def test_gain_does_not_matter(clips):
     torch.manual_seed(0)
     network = LipSync(LipSyncConfig(channels=8, dilations=(1, 2))).eval()
