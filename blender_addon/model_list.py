@@ -34,7 +34,9 @@ def models(folder: str = "") -> dict[str, ModelFile]:
     A file of the folder beats a shipped one. Without a folder it is the one where the engine looks.
     """
     places = [SHIPPED, user_folder(folder)]
-    found = [_read(path) for place in places if place.is_dir() for path in sorted(place.glob("*.safetensors"))]
+    found = [
+        _read(path) for place in places if os.access(place, os.R_OK) for path in sorted(place.glob("*.safetensors"))
+    ]
     return {model.name: model for model in found if model.system != _LIPSYNC}
 
 

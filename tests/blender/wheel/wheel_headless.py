@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import staging
 import stub_worker as stub
-from neural_portrait import frames, headless, session, unbaked
+from neural_portrait import frames, headless, model_list, session, unbaked
 from neural_portrait.scene import curves, find
 
 DOCUMENT = staging.ROOT / "docs" / "batch.md"
@@ -222,7 +222,14 @@ def guarded():
             os.setresuid(0, 0, 0)
 
 
-def test_no_permission_to_write_is_seen_by_the_plan(scene, guarded, capsys):
+@pytest.fixture
+def known(scene, monkeypatch):
+    """The models, read before who runs this becomes somebody who may not look into the stage."""
+    found = model_list.models()
+    monkeypatch.setattr(model_list, "models", lambda folder="": found)
+
+
+def test_no_permission_to_write_is_seen_by_the_plan(known, guarded, capsys):
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         file.write(CREATE.replace('actions = ["nod.json"]', KEY).replace('model = "moving", ', ""))
         file.flush()

@@ -75,7 +75,8 @@ def test_model_file_that_is_none(scene, tmp_path, monkeypatch):
     (tmp_path / "torn.safetensors").write_bytes(b"\x10\x00")
     staging.write_model(tmp_path / "other.safetensors", use="non-commercial", licence="NVIDIA Source Code License")
     monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(tmp_path))
-    assert {"torn", "other", "default-next3d"} == set(model_list.names(preferences.worker_settings().models_folder))
+    names = model_list.names(preferences.worker_settings().models_folder)
+    assert {"torn", "other", "default-next3d", "default-eg3d"} == set(names)
     scene.portrait.model = "torn"
     assert '"torn.safetensors" is no model' in drawn(panels.PORTRAIT_PT_create)[0]
     scene.portrait.model = "other"
