@@ -157,7 +157,7 @@ def test_a_run_starts_from_a_still_model_and_says_what_is_new(folder, tmp_path, 
     ("more", "code", "words"),
     [
         (("--init", "missing.safetensors"), 1, 'Cannot read "missing.safetensors"'),
-        (("--model.render.neural-resolution", "64"), 1, "32 x 32 pixels, not 64 x 64"),
+        (("--model.render.neural-resolution", "64"), 1, "32 pixels a side, which is no multiple of 64"),
         (("--discriminator.group", "3"), 2, "does not divide 4 samples"),
         (("--data.path", "nowhere"), 1, 'no records of people in "nowhere"'),
     ],
