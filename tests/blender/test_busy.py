@@ -14,7 +14,7 @@ EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "")
 LIMIT_S = 0.1
 
 pytestmark = [
-    pytest.mark.real_blender,
+    pytest.mark.endurance,
     pytest.mark.skipif(not EXECUTABLES, reason="BLENDER_EXE names no real Blender"),
     pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed"),
 ]

@@ -30,7 +30,7 @@ GROWTH_MB = 0.25
 """How much of the worker's memory a round may leave, at most: a portrait with its planes and rig takes several MB."""
 
 pytestmark = [
-    pytest.mark.real_blender,
+    pytest.mark.endurance,
     pytest.mark.slow,
     pytest.mark.skipif(not EXECUTABLES, reason="BLENDER_EXE names no real Blender"),
     pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed"),
