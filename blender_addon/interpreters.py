@@ -175,7 +175,7 @@ try:
         free, total = torch.cuda.mem_get_info()
         said["gpu"], said["gpu_memory"] = torch.cuda.get_device_name(), total
 except Exception:
-    pass
+    pass  # no torch, which is said above, or a driver that does not answer: then there is no GPU to tell of
 try:
     said["memory"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 except (AttributeError, ValueError, OSError):

@@ -134,7 +134,7 @@ def test_losses_are_zero_for_the_truth_and_fall_while_it_learns(clips):
     learner = recipe(clips)
     draws = Draws(0, "compare", [0, 1, 2])
     step = Step(0, 0, 0.0, draws)
-    optimiser = torch.optim.Adam(learner.network.parameters(), 3e-3)
+    optimiser = torch.optim.Adam(learner.module.parameters(), 3e-3)
     history = []
     for k in range(120):
         batch = [torch.arange(3)]

@@ -26,8 +26,9 @@ from neural_core.audio.lipsync import CLOSE, JAW, RATE, SYSTEM, LipSync, LipSync
 
 from ..config import RunConfig, above_zero, not_negative
 from ..data.speech import Piece, Spoken, cut, load_spoken
-from ..recipe import Optimiser, ParameterGroup, Phase, Sample, Step
+from ..recipe import Optimiser, ParameterGroup, Sample, Step
 from ..speech_picture import speech_picture
+from .one_phase import OnePhase
 
 _MARGIN = 10  # frames at both ends of a piece that do not count: there the network knows less than in a whole clip
 _OPEN = 0.1  # jawOpen from which on its closure counts fully
@@ -101,46 +102,30 @@ def build(config: Config, device: torch.device) -> LipSyncRecipe:
     return LipSyncRecipe(config, load_spoken([Path(path) for path in config.data.path], config.data.limit), device)
 
 
-class LipSyncRecipe:
+class LipSyncRecipe(OnePhase[LipSync]):
     """The recipe that the trainer runs."""
 
     def __init__(self, config: Config, spoken: Spoken, device: torch.device) -> None:
         """Build the network; the clips stay on the CPU."""
         self.config, self.spoken, self.device = config, spoken, device
-        self.network = LipSync(config.model).to(device)
+        super().__init__(LipSync(config.model).to(device))
         everything = torch.cat(spoken.mouths)
         self.scale = everything.std(0).clamp(min=_LEAST).to(device)
 
-    def networks(self) -> dict[str, nn.Module]:
-        """Return the network."""
-        return {"G": self.network}
-
-    def averaged(self) -> tuple[str, ...]:
-        """Return that it is averaged."""
-        return ("G",)
-
     def optimisers(self) -> dict[str, Optimiser]:
         """Return one group of parameters."""
-        group = ParameterGroup("all", list(self.network.parameters()), self.config.rate)
+        group = ParameterGroup("all", list(self.module.parameters()), self.config.rate)
         return {"G": Optimiser([group], betas=(0.9, 0.99), schedule="warmup_cosine")}
-
-    def phases(self) -> list[Phase]:
-        """Return the one phase."""
-        return [Phase("compare", "G")]
 
     def data(self) -> Dataset[tuple[Tensor, ...]]:
         """Return the numbers of the clips; which pieces of them are heard, and how, is drawn in `losses`."""
         return TensorDataset(torch.arange(len(self.spoken)))
 
-    def together(self) -> int:
-        """Return 1: clips are not compared with each other."""
-        return 1
-
     def losses(self, phase: str, batch: list[Tensor], step: Step) -> dict[str, Tensor]:
         """Compare what the network tells with what the mouths do."""
         heard, mouths = self.hear(batch[0], step.draws.generator)
         inner = slice(_MARGIN, -_MARGIN)
-        logits, truth = self.network(heard.to(self.device))[:, inner], mouths.to(self.device)[:, inner]
+        logits, truth = self.module(heard.to(self.device))[:, inner], mouths.to(self.device)[:, inner]
         jaw = truth[..., JAW]
         share = (truth[..., CLOSE] / jaw.clamp(min=1e-3)).clamp(0, 1)
         close = F.binary_cross_entropy_with_logits(logits[..., CLOSE], share, (jaw / _OPEN).clamp(max=1))
@@ -184,21 +169,6 @@ class LipSyncRecipe:
         third = self.config.data.seconds * speed / 3
         last = len(self.spoken.sounds[clip]) / SAMPLE_RATE - 2 * third
         return Piece(clip, -third + place * max(0.0, last + third), speed)
-
-    def after_step(self, step: Step, logged: Mapping[str, float]) -> dict[str, float]:
-        """Do nothing: nothing adapts."""
-        return {}
-
-    def figures(self) -> dict[str, float]:
-        """Return nothing: the losses say it all."""
-        return {}
-
-    def state(self) -> dict[str, Any]:
-        """Return nothing: the network is all there is."""
-        return {}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take nothing back."""
 
     def samples(self, averaged: Mapping[str, nn.Module], step: Step) -> Iterator[Sample]:
         """Yield what the network tells of the first clip, over its spectrogram, with the truth."""

@@ -13,7 +13,7 @@ rays), `training/losses/reconstruction.py` (the terms).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,8 @@ from ..losses.reconstruction import (
     texture_distance,
     texture_filters,
 )
-from ..recipe import Optimiser, ParameterGroup, Phase, Step
+from ..recipe import Optimiser, ParameterGroup, Step
+from .one_phase import OnePhase
 
 _TEXTURE_FILTERS, _TEXTURE_RAYS = 16, 5
 _INSIDE = 256
@@ -298,7 +299,7 @@ class RayComparison:
         return {"materials": self.loss.materials * l1(found, batch.materials.to(self.device))}
 
 
-class OneNetwork:
+class OneNetwork(OnePhase[IdentityBase]):
     """A recipe's answers where there is one network, and one phase compares it with pictures of known people."""
 
     config: Any
@@ -312,19 +313,8 @@ class OneNetwork:
             people: what it is compared with.
             parts: what of it learns; a run's state has the parts in this order.
         """
-        self.module, self.people, self._parts = module, people, parts
-
-    def networks(self) -> dict[str, nn.Module]:
-        """Return the generator."""
-        return {"G": self.module}
-
-    def averaged(self) -> tuple[str, ...]:
-        """Return that it is averaged."""
-        return ("G",)
-
-    def phases(self) -> list[Phase]:
-        """Return the one phase."""
-        return [Phase("compare", "G")]
+        super().__init__(module)
+        self.people, self._parts = people, parts
 
     def optimisers(self) -> dict[str, Optimiser]:
         """Return one group of parameters a part of the network."""
@@ -341,25 +331,6 @@ class OneNetwork:
     def data(self) -> Dataset[tuple[Tensor, ...]]:
         """Return the numbers of the people; which pictures and rays of them are seen is drawn in `losses`."""
         return TensorDataset(torch.arange(self.people.people))
-
-    def together(self) -> int:
-        """Return 1: people are not compared with each other."""
-        return 1
-
-    def after_step(self, step: Step, logged: Mapping[str, float]) -> dict[str, float]:
-        """Do nothing: nothing adapts."""
-        return {}
-
-    def figures(self) -> dict[str, float]:
-        """Return nothing: the losses say it all."""
-        return {}
-
-    def state(self) -> dict[str, Any]:
-        """Return nothing: the network is all there is."""
-        return {}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take nothing back."""
 
 
 def parameter_groups(module: nn.Module, rates: object, parts: Sequence[str]) -> list[ParameterGroup]:
