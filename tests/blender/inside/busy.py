@@ -198,7 +198,6 @@ def run(plan):
 
     def step():
         try:
-            print("step", time.monotonic(), flush=True) if os.environ.get("H5") else None
             next(plan)
         except StopIteration:
             (Path(OUT) / "facts.json").write_text(json.dumps(facts))

@@ -83,6 +83,7 @@ def round_of(number):
             bpy.data.collections.remove(collection)
         with view():
             bpy.ops.outliner.orphans_purge(do_local_ids=True, do_linked_ids=True, do_recursive=True)
+            bpy.ops.ed.undo_push(message="Purge")  # else the next round's undo brings everything back
     else:
         with view():
             bpy.ops.ed.undo()
