@@ -3,11 +3,17 @@
 
 import bpy
 
-from .animate import PORTRAIT_PT_animate
-from .create import PORTRAIT_PT_create, PORTRAIT_PT_style
+from .animate import PORTRAIT_PT_animate, PORTRAIT_PT_expression, PORTRAIT_PT_motion
+from .create import PORTRAIT_PT_create, PORTRAIT_PT_make, PORTRAIT_PT_style
 from .face import PORTRAIT_PT_face
 from .models import PORTRAIT_PT_models
-from .render import PORTRAIT_PT_show
+from .render import (
+    PORTRAIT_PT_elsewhere,
+    PORTRAIT_PT_frames,
+    PORTRAIT_PT_picture,
+    PORTRAIT_PT_render,
+    PORTRAIT_PT_surface,
+)
 from .speak import PORTRAIT_PT_speak
 from .status import PORTRAIT_PT_status
 from .system import PORTRAIT_PT_system
@@ -15,14 +21,22 @@ from .system import PORTRAIT_PT_system
 CLASSES = (
     PORTRAIT_PT_status,
     PORTRAIT_PT_create,
-    PORTRAIT_PT_animate,
-    PORTRAIT_PT_speak,
-    PORTRAIT_PT_show,
+    PORTRAIT_PT_make,
     PORTRAIT_PT_style,
     PORTRAIT_PT_face,
+    PORTRAIT_PT_animate,
+    PORTRAIT_PT_expression,
+    PORTRAIT_PT_motion,
+    PORTRAIT_PT_speak,
+    PORTRAIT_PT_render,
+    PORTRAIT_PT_picture,
+    PORTRAIT_PT_surface,
+    PORTRAIT_PT_frames,
+    PORTRAIT_PT_elsewhere,
     PORTRAIT_PT_system,
     PORTRAIT_PT_models,
 )
+"""In the order in which they are drawn; a panel comes after the one that it is part of."""
 
 
 def register() -> None:

@@ -38,14 +38,22 @@ class PORTRAIT_PT_animate(PortraitPanel, bpy.types.Panel):
         row.operator(PORTRAIT_OT_key_expression.bl_idname, text="Key Changed").changed_only = True
         row.operator(PORTRAIT_OT_reset_expression.bl_idname, icon="LOOP_BACK")
         _draw_pose(layout, settings)
-        row = layout.row(align=True)
-        row.operator(PORTRAIT_OT_mirror_expression.bl_idname, icon="MOD_MIRROR")
-        row.operator(PORTRAIT_OT_random_motion.bl_idname, icon="NLA")
-        layout.operator(PORTRAIT_OT_import_arkit_csv.bl_idname, icon="IMPORT")
         if LOOK_AT in rig:
             row = layout.row(align=True)
             row.operator(PORTRAIT_OT_look_at.bl_idname, icon="TRACKER", depress=rig[LOOK_AT] > 0.5)
             row.prop(rig, f'["{LOOK_AT}"]', text="Influence", slider=True)
+
+
+class PORTRAIT_PT_expression(PortraitPanel, bpy.types.Panel):
+    """The sliders of the face, in groups."""
+
+    bl_label = "Expression"
+    bl_parent_id = PORTRAIT_PT_animate.__name__
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.portrait
+        rig = find.part(find.current(context), "RIG")
+        assert rig is not None  # else there is no panel above this one
         layout.prop(settings, "search", text="", icon="VIEWZOOM")
         found = expressions.matching(settings.search)
         if not found:
@@ -62,6 +70,19 @@ class PORTRAIT_PT_animate(PortraitPanel, bpy.types.Panel):
                     column.prop(rig, f'["{name}"]', text=expressions.label(name), slider=True)
 
 
+class PORTRAIT_PT_motion(PortraitPanel, bpy.types.Panel):
+    """Motion in layers over what is keyed by hand."""
+
+    bl_label = "Motion"
+    bl_parent_id = PORTRAIT_PT_animate.__name__
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        column = self.layout.column(align=True)
+        column.operator(PORTRAIT_OT_random_motion.bl_idname, icon="NLA")
+        column.operator(PORTRAIT_OT_import_arkit_csv.bl_idname, icon="IMPORT")
+
+
 def _draw_pose(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
     """Draw the library of poses: choose or search one, how much of it, and apply it."""
     column = layout.column(align=True)
@@ -71,5 +92,6 @@ def _draw_pose(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) ->
     row.prop(settings, "pose_strength", text="", slider=True)
     row = column.row(align=True)
     row.prop(settings, "pose_on_top", toggle=True)
+    row.operator(PORTRAIT_OT_mirror_expression.bl_idname, icon="MOD_MIRROR")
     apply = row.operator(PORTRAIT_OT_apply_pose.bl_idname, icon="POSE_HLT")
     apply.pose, apply.strength, apply.add = settings.pose, settings.pose_strength, settings.pose_on_top

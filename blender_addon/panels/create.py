@@ -8,7 +8,7 @@ from ..operators import variations
 from ..operators.create import PORTRAIT_OT_create, PORTRAIT_OT_random_seed, PORTRAIT_OT_stylise
 from ..operators.variations import PORTRAIT_OT_use_seed, PORTRAIT_OT_variations
 from ..scene import find
-from .common import PortraitPanel, draw_text
+from .common import PortraitPanel, draw_main_action, draw_text
 
 _THUMBNAIL_SCALE = 4.5
 """Size of a face, in heights of a button."""
@@ -44,7 +44,21 @@ class PORTRAIT_PT_create(PortraitPanel, bpy.types.Panel):
             column.prop(settings, "mix_seed")
             column.prop(settings, "mix", slider=True)
             _draw_variations(layout)
-        column = layout.column(heading="Make")
+        draw_main_action(layout, PORTRAIT_OT_create, icon="USER")
+
+
+class PORTRAIT_PT_make(PortraitPanel, bpy.types.Panel):
+    """What Create brings into the scene, and how finely."""
+
+    bl_label = "Make"
+    bl_parent_id = PORTRAIT_PT_create.__name__
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.portrait
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
         column.prop(settings, "make_rig")
         column.prop(settings, "make_plane")
         column.prop(settings, "make_mesh")
@@ -55,15 +69,13 @@ class PORTRAIT_PT_create(PortraitPanel, bpy.types.Panel):
         row = sizes.row()
         row.enabled = settings.make_mesh
         row.prop(settings, "detail")
-        row = layout.row()
-        row.scale_y = 1.4
-        row.operator(PORTRAIT_OT_create.bl_idname, icon="USER")
 
 
 class PORTRAIT_PT_style(PortraitPanel, bpy.types.Panel):
     """Another style of the selected portrait."""
 
     bl_label = "Style"
+    bl_parent_id = PORTRAIT_PT_create.__name__
     bl_options = {"DEFAULT_CLOSED"}
 
     @classmethod

@@ -14,7 +14,8 @@ SHOWN = 10
 class PORTRAIT_PT_face(PortraitPanel, bpy.types.Panel):
     """Rigs of the user's own FLAME and SMPL."""
 
-    bl_label = "Face Models"
+    bl_label = "FLAME and SMPL"
+    bl_parent_id = "PORTRAIT_PT_create"
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:

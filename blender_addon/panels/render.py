@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Picture, mesh and camera of the selected portrait, and its frames on disk."""
+"""The selected portrait's picture, mesh and frames on disk, and what is made of them."""
 
 import bpy
 
@@ -24,13 +24,13 @@ from ..operators.picture import (
     PORTRAIT_OT_use_standard_view,
 )
 from ..scene import find, lights
-from .common import PortraitPanel, draw_text
+from .common import PortraitPanel, draw_main_action, draw_origin, draw_text
 
 
-class PORTRAIT_PT_show(PortraitPanel, bpy.types.Panel):
-    """Picture, mesh and camera of the selected portrait."""
+class PORTRAIT_PT_render(PortraitPanel, bpy.types.Panel):
+    """What is seen of the selected portrait, how finely, and the film of it."""
 
-    bl_label = "Picture and Mesh"
+    bl_label = "Render"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -43,59 +43,88 @@ class PORTRAIT_PT_show(PortraitPanel, bpy.types.Panel):
             row = layout.row(align=True)
             for what in ("MESH", "PICTURE", "BOTH"):
                 row.operator(PORTRAIT_OT_show.bl_idname, text=what.title()).what = what
-        layout.operator(PORTRAIT_OT_look_through_camera.bl_idname, icon="CAMERA_DATA")
+        layout.row().prop(context.scene.portrait, "quality", expand=True)
+        if not lights.keeps_colours(context.scene):
+            box = layout.box()
+            draw_text(box, sentences.view_transform(context.scene.view_settings.view_transform), icon="COLOR")
+            box.operator(PORTRAIT_OT_use_standard_view.bl_idname)
+        draw_main_action(layout, PORTRAIT_OT_render, icon="RENDER_ANIMATION")
+        draw_origin(layout, find.identity_of(root))
+
+
+class PORTRAIT_PT_picture(PortraitPanel, bpy.types.Panel):
+    """The card with the network's own picture: live, and what it follows."""
+
+    bl_label = "Picture"
+    bl_parent_id = PORTRAIT_PT_render.__name__
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, root = self.layout, find.current(context)
         row = layout.row(align=True)
-        row.operator(PORTRAIT_OT_update_picture.bl_idname, icon="IMAGE_DATA")
         row.operator(PORTRAIT_OT_live_picture.bl_idname, text="Live", icon="PLAY", depress=live.is_on(root))
-        layout.prop(context.scene.portrait, "quality", expand=True)
-        _draw_card(layout, context, root)
+        row.operator(PORTRAIT_OT_update_picture.bl_idname, icon="IMAGE_DATA")
+        plane = find.part(root, "PLANE")
+        if plane is not None:
+            row = layout.row(align=True)
+            for what in ("CAMERA", "HEAD"):
+                text, pressed = f"Follow {what.title()}", plane.portrait.follow == what
+                row.operator(PORTRAIT_OT_follow.bl_idname, text=text, depress=pressed).what = what
+            remark = live.remark(context.scene) if live.is_on(root) else bake_state.remark(root, context.scene)
+            if remark:
+                draw_text(layout, remark, icon="TIME")
+        layout.operator(PORTRAIT_OT_look_through_camera.bl_idname, icon="CAMERA_DATA")
+
+
+class PORTRAIT_PT_surface(PortraitPanel, bpy.types.Panel):
+    """The portrait's surface: anew, or exact for every frame."""
+
+    bl_label = "Mesh"
+    bl_parent_id = PORTRAIT_PT_render.__name__
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.prop(context.scene.portrait, "detail")
         layout.operator(PORTRAIT_OT_update_mesh.bl_idname, icon="MESH_DATA")
         row = layout.row(align=True)
         row.operator(PORTRAIT_OT_bake_mesh.bl_idname, icon="MESH_MONKEY")
         row.operator(PORTRAIT_OT_clear_mesh.bl_idname, text="", icon="TRASH")
         if context.space_data.shading.type in {"SOLID", "WIREFRAME"}:
             layout.operator(PORTRAIT_OT_show_colours.bl_idname, icon="SHADING_TEXTURE")
-        if not lights.keeps_colours(context.scene):
-            box = layout.box()
-            draw_text(box, sentences.view_transform(context.scene.view_settings.view_transform), icon="COLOR")
-            box.operator(PORTRAIT_OT_use_standard_view.bl_idname)
-        _draw_identity(layout, find.identity_of(root))
 
 
-def _draw_card(layout: bpy.types.UILayout, context: bpy.types.Context, root: bpy.types.Object) -> None:
-    """What the card shows and follows, and its frames on disk."""
-    plane = find.part(root, "PLANE")
-    if plane is None:
-        return
-    row = layout.row(align=True)
-    for what in ("CAMERA", "HEAD"):
-        button = row.operator(
-            PORTRAIT_OT_follow.bl_idname, text=f"Follow {what.title()}", depress=plane.portrait.follow == what
-        )
-        button.what = what
-    remark = live.remark(context.scene) if live.is_on(root) else bake_state.remark(root, context.scene)
-    if remark:
-        draw_text(layout, remark, icon="TIME")
-    if bake_state.line(root):
-        draw_text(layout, bake_state.line(root), icon="RENDER_ANIMATION")
-    if not bpy.data.filepath:
-        draw_text(layout, sentences.UNSAVED, icon="INFO")
-    row = layout.row(align=True)
-    row.operator(PORTRAIT_OT_bake.bl_idname, icon="RENDER_ANIMATION")
-    row.operator(PORTRAIT_OT_clear_cache.bl_idname, text="", icon="TRASH")
-    layout.operator(PORTRAIT_OT_render.bl_idname, icon="RENDER_ANIMATION")
-    layout.operator(PORTRAIT_OT_turntable.bl_idname, icon="FILE_REFRESH")
-    layout.operator(PORTRAIT_OT_make_portable.bl_idname, icon="PACKAGE")
-    layout.operator(PORTRAIT_OT_write_job.bl_idname, icon="FILE_SCRIPT")
+class PORTRAIT_PT_frames(PortraitPanel, bpy.types.Panel):
+    """The card's frames on disk, which need no engine to be rendered."""
+
+    bl_label = "Frames"
+    bl_parent_id = PORTRAIT_PT_render.__name__
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return find.part(find.current(context), "PLANE") is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, root = self.layout, find.current(context)
+        line = bake_state.line(root)
+        if line:
+            draw_text(layout, line, icon="RENDER_ANIMATION")
+        if not bpy.data.filepath:
+            draw_text(layout, sentences.UNSAVED, icon="INFO")
+        row = layout.row(align=True)
+        row.operator(PORTRAIT_OT_bake.bl_idname, icon="RENDER_ANIMATION")
+        row.operator(PORTRAIT_OT_clear_cache.bl_idname, text="", icon="TRASH")
+        layout.operator(PORTRAIT_OT_turntable.bl_idname, icon="FILE_REFRESH")
 
 
-def _draw_identity(layout: bpy.types.UILayout, identity: bpy.types.PropertyGroup) -> None:
-    column = layout.column(align=True)
-    seeds = f"Seed {identity.seed}" + (f" with {identity.mix:.0%} of {identity.mix_seed}" if identity.mix else "")
-    who = identity.photo or f"{seeds}, truncation {identity.truncation:.2f}"
-    column.label(text=f"{who}, {identity.model}")
-    if identity.style:
-        draw_text(column, f'Style: "{identity.style}"')
-    column.label(text=f"Licence: {identity.licence}")
-    if identity.use == "non-commercial":
-        draw_text(column, sentences.NON_COMMERCIAL, icon="INFO")
+class PORTRAIT_PT_elsewhere(PortraitPanel, bpy.types.Panel):
+    """The scene on other machines: batch jobs, farms, files that bring all they need."""
+
+    bl_label = "Other Machines"
+    bl_parent_id = PORTRAIT_PT_render.__name__
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        column = self.layout.column(align=True)
+        column.operator(PORTRAIT_OT_write_job.bl_idname, icon="FILE_SCRIPT")
+        column.operator(PORTRAIT_OT_make_portable.bl_idname, icon="PACKAGE")

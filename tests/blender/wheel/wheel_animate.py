@@ -265,7 +265,7 @@ def test_the_panel_has_a_button_for_each(armature):
     from neural_portrait import panels
     from recording import drawn
 
-    _, buttons = drawn(panels.PORTRAIT_PT_animate)
+    buttons = drawn(panels.PORTRAIT_PT_animate)[1] + drawn(panels.PORTRAIT_PT_motion)[1]
     own = ("key_expression", "reset_expression", "apply_pose", "search_pose", "mirror_expression", "random_motion")
     assert {f"portrait.{name}" for name in (*own, "look_at", "import_arkit_csv")} <= set(buttons)
     del armature[rig.LOOK_AT]  # a rig of an older version

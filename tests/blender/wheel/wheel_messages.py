@@ -88,9 +88,10 @@ def test_licence_of_the_output(portrait):
     context = type("Context", (), {})()
     context.scene, context.view_layer = bpy.context.scene, bpy.context.view_layer
     context.space_data = type("Space", (), {"shading": type("Shading", (), {"type": "SOLID"})()})()
-    text, buttons = drawn(panels.PORTRAIT_PT_show, context)
-    assert "Made with a non-commercial model: portraits carry that limit." in text
-    assert "portrait.show_colours" in buttons
+    assert (
+        "Made with a non-commercial model: portraits carry that limit." in drawn(panels.PORTRAIT_PT_render, context)[0]
+    )
+    assert "portrait.show_colours" in drawn(panels.PORTRAIT_PT_surface, context)[1]
 
 
 def test_version_of_a_newer_release(portrait):
@@ -118,12 +119,12 @@ def test_view_transform_hint_and_its_button(portrait, scene):
     scene.view_settings.view_transform = "AgX"
     context = type("Context", (), {"scene": scene, "view_layer": bpy.context.view_layer})()
     context.space_data = type("Space", (), {"shading": type("Shading", (), {"type": "MATERIAL"})()})()
-    text, buttons = drawn(panels.PORTRAIT_PT_show, context)
+    text, buttons = drawn(panels.PORTRAIT_PT_render, context)
     assert "AgX changes the portrait's colours" in text
     assert "portrait.use_standard_view" in buttons
     bpy.ops.portrait.use_standard_view()
     assert lights.keeps_colours(scene)
-    assert "changes the portrait's colours" not in drawn(panels.PORTRAIT_PT_show, context)[0]
+    assert "changes the portrait's colours" not in drawn(panels.PORTRAIT_PT_render, context)[0]
 
 
 def test_engine_that_dies_leaves_a_sentence_and_a_report(scene):
