@@ -263,6 +263,7 @@ def _remember(holder: bpy.types.Object, name: str, created: Created, style: str)
         if fields.get(field) is not None:  # a portrait that was not made from a seed has none
             setattr(identity, field, fields[field])
     text = bpy.data.texts.new(f"{name}.portrait")
+    text.use_fake_user = False  # Blender gives texts one: this one goes with its portrait
     text.write(base64.encodebytes(created.portrait.arrays["portrait"].tobytes()).decode("ascii"))
     identity.file = text
 

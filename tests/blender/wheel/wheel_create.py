@@ -55,3 +55,19 @@ def test_a_mixed_person_says_of_whom(scene):
     identity = find.identity_of(root)
     assert (identity.seed, identity.mix_seed, identity.mix) == (3, 5, 0.25)
     assert root.users_collection[0].name == "Portrait 3 and 5"
+
+
+def test_a_deleted_portrait_leaves_nothing_that_a_clean_up_would_not_take(scene):
+    def blocks():
+        return {(block.id_type, block.name) for block in bpy.data.user_map()}
+
+    before = blocks()
+    scene.portrait.detail, scene.portrait.size = 48, 32
+    assert bpy.ops.portrait.create() == {"FINISHED"}
+    (root,) = find.roots(scene)
+    kinds = {kind for kind, _ in blocks() - before}
+    assert {"OBJECT", "ARMATURE", "MESH", "KEY", "CAMERA", "MATERIAL", "IMAGE", "TEXT", "COLLECTION"} <= kinds
+
+    bpy.data.collections.remove(root.users_collection[0])
+    bpy.data.orphans_purge(do_local_ids=True, do_linked_ids=True, do_recursive=True)
+    assert {block for block in blocks() - before if block[0] != "WORLD"} == set()
