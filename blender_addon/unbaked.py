@@ -2,7 +2,8 @@
 """Renders that were started without baking (F12, Ctrl+F12, `blender -b -a`): each frame waits for its picture.
 
 Blender calls `_begin` before a render, `_each_frame` after it has gone to a frame, and `_end` afterwards. Frames that
-lie on disk need nothing. A frame whose picture does not come is rendered with a grey card, and the panel says why.
+lie on disk need nothing. A frame whose picture does not come is rendered with a grey card on which the reason is
+written, and the panel says it, too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 import bpy
 import numpy as np
 
-from . import baking, pictures, png, sentences, session, tasks
+from . import baking, lettering, pictures, png, sentences, session, tasks
 from .frame_record import FrameRecord
 from .neural_core import errors
 from .picture_key import picture_key
@@ -21,7 +22,6 @@ from .scene import baked, find, framing, instants, portrait
 
 WAIT_S = 60.0
 """How long a frame waits for its picture."""
-_GREY = 128
 
 
 @dataclass
@@ -93,7 +93,7 @@ def _draw_all(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None) -> 
             _draw(root, scene, depsgraph)
         except errors.PortraitError as error:
             _render.failures[scene.frame_current] = error.message
-            _show_grey(root)
+            _show_reason(root, error)
 
 
 def _draw(root: bpy.types.Object, scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None) -> None:
@@ -122,12 +122,10 @@ def _from_disk(root: bpy.types.Object, scene: bpy.types.Scene, key: str) -> np.n
     return png.read(path) if FrameRecord(place).holds(path, key) else None
 
 
-def _show_grey(root: bpy.types.Object) -> None:
-    """Show on the card, where it is, that its picture did not come."""
-    image = portrait.live_image(find.part(root, "PLANE"))
-    size = max(image.size[0], 1)
-    grey = np.full((size, size, 4), (_GREY, _GREY, _GREY, 255), np.uint8)
-    portrait.set_live_pixels(root, grey)
+def _show_reason(root: bpy.types.Object, error: errors.PortraitError) -> None:
+    """Write on the card, where it is, why its picture did not come."""
+    side = portrait.live_image(find.part(root, "PLANE")).size[0]
+    portrait.set_live_pixels(root, lettering.card(f"{error.message}\n{error.hint}", side))
 
 
 @bpy.app.handlers.persistent

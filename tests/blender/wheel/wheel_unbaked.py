@@ -6,11 +6,10 @@ import imageio.v3
 import numpy as np
 import pytest
 import stub_worker as stub
-from neural_portrait import live, pictures, png, session
+from neural_portrait import lettering, live, pictures, png, sentences, session
 from neural_portrait.scene import baked, find
 
 SIZE = 32
-GREY = 128
 
 
 @pytest.fixture
@@ -77,13 +76,20 @@ def test_frames_out_of_date_are_drawn_again(quick, scene, drawn, tmp_path):
     assert blues(tmp_path) == pytest.approx(expected(quick, scene, (1, 2, 3)), abs=3)
 
 
-def test_a_picture_that_does_not_come_is_a_grey_card_and_a_sentence(quick, scene, tmp_path, capfd):
+def test_a_picture_that_does_not_come_is_a_grey_card_with_a_sentence(quick, scene, tmp_path, capfd):
     find.identity_of(quick).model = "nobody"
+    scene.render.resolution_x = scene.render.resolution_y = 128
     bpy.ops.render.render(animation=True)
-    assert blues(tmp_path) == pytest.approx([GREY] * 3, abs=3)
     message = session.engine().status.message
     assert message.startswith("Frame 1 (and 2 more) was rendered without the network's picture: This portrait was")
     assert message in capfd.readouterr().err
+    why = sentences.model_missing("nobody", find.identity_of(quick).model_hash)
+    written = lettering.card(f"{why.message}\n{why.hint}", SIZE)[..., :3].astype(float)
+    assert written.shape == (128, 128, 3)  # as large as the frame: the camera sees the card and nothing else
+    for path in sorted(tmp_path.glob("out_*.png")):
+        rendered = imageio.v3.imread(path)[..., :3].astype(float)
+        assert np.abs(rendered - written).mean() < 8
+        assert np.corrcoef(rendered.ravel(), written.ravel())[0, 1] > 0.9
 
 
 def test_a_hidden_card_asks_for_nothing(quick, drawn):
