@@ -77,7 +77,8 @@ class Create(Message):
     A `mix` between 0 and 1 mixes so much of the person of `mix_seed` in.
     `done` gives model, model_hash, system, licence, licence_url, use, seed, truncation, camera (25 numbers, head
     space: where the creation picture is taken from), joint_names, action_names, animatable (whether Render and Mesh
-    take controls), controls (a list of {name, dimension, unit, minimum, maximum, meaning}); and arrays shape f4[K],
+    take controls), controls (a list of {name, dimension, unit, minimum, maximum, meaning}), sliders (what Person takes,
+    a list of {name, group, label, low, high, value}; [] for people who have none); and arrays shape f4[K],
     portrait u1[n] (the bytes of a .portrait file), rig/vertices f4[V,3], rig/faces i4[F,3], rig/uv f4[U,2],
     rig/uv_faces i4[F,3], rig/weights f4[V,J], rig/joints f4[J,3], rig/parents i4[J], rig/actions f4[A,V,3].
     """
@@ -120,6 +121,23 @@ class Stylise(Message):
     text: str
     portrait: str
     iterations: int = 200
+
+
+@dataclass(frozen=True)
+class Person(Message):
+    """Make another person of portrait `source`, and keep them under the client's name `portrait`, perhaps the same.
+
+    First a `mix` between 0 and 1 mixes so much of the person of `mix_seed` in. Then `sliders` are put to their values,
+    by the names that Create tells: 0 is the mean person, 1 a standard deviation. Others change as little as possible.
+    What inversion found of a photo stays. `done` is that of Create.
+    """
+
+    type = "person"
+    source: str
+    portrait: str
+    sliders: dict[str, Any] = field(default_factory=dict[str, Any])
+    mix_seed: int = 0
+    mix: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -293,7 +311,8 @@ class Error(Message):
 
 
 REQUESTS: tuple[type[Message], ...] = (
-    *(Hello, List, Load, Create, Reconstruct, Stylise, Open, Render, Mesh, Export, Speak, Face, Import, Free, Cancel),
+    *(Hello, List, Load, Create, Reconstruct, Stylise, Person, Open, Render, Mesh, Export),
+    *(Speak, Face, Import, Free, Cancel),
 )
 ANSWERS: tuple[type[Message], ...] = (Progress, Image, Array, Done, Error)
 MESSAGES: dict[str, type[Message]] = {message.type: message for message in REQUESTS + ANSWERS}

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from .errors import UsageError
-from .fitting.tunable import Tunable
+from .fitting.tunable import PREFIX, Tunable
 from .systems.common import Portrait, System
 
 
@@ -30,6 +32,7 @@ def mixed(system: System, first: Portrait, second: Portrait, share: float) -> Po
     """Return the person between two of one model, along a straight line through what the network is told of them.
 
     A face's coefficients are part of that in our own weights, so that the mean of two heads is half-way between.
+    Weights that were tuned to a photo count by as much as their person.
 
     Args:
         system: of both.
@@ -45,4 +48,10 @@ def mixed(system: System, first: Portrait, second: Portrait, share: float) -> Po
             f'People of "{system.info.name}" cannot be mixed.', "Choose a model whose people come of seeds."
         )
     here, there = system.latents(first), system.latents(second)
-    return system.portrait_of_latents({name: torch.lerp(value, there[name], share) for name, value in here.items()})
+    between = system.portrait_of_latents({name: torch.lerp(value, there[name], share) for name, value in here.items()})
+    tuned: dict[str, Tensor] = {}
+    for portrait, part in ((first, 1 - share), (second, share)):
+        for name, value in portrait.tensors.items():
+            if name.startswith(PREFIX) and part:
+                tuned[name] = tuned.get(name, 0) + part * value
+    return dataclasses.replace(between, tensors={**between.tensors, **tuned})

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
-from . import checkpoints, controls, devices, media, mesh, models, portraits, systems
+from . import checkpoints, controls, devices, media, mesh, models, people, portraits, systems
 from .cameras import Camera, orbit
 from .errors import ModelError, UsageError
 from .files import write_bytes
@@ -25,6 +26,7 @@ from .systems.common import Field, Portrait, System
 
 SIZE_RANGE = (16, 2048)
 QUALITIES = ("draft", "full")
+USUAL_TRUNCATION = 0.7
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,22 @@ class Loaded:
     def title(self) -> str:
         """What messages call it."""
         return f'Model "{self.model.name}" ({self.system.info.name})'
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What a network draws: colours f4[h, w, 3] in 0..1 over the background that is its own, and opacity f4[h, w]."""
+
+    colour: np.ndarray
+    opacity: np.ndarray
+
+    def cut_out(self) -> media.Picture:
+        """Return the head alone, straight alpha. What networks draw has a black background, or is opaque."""
+        return media.straight_alpha(self.colour, self.opacity)
+
+    def whole(self) -> media.Picture:
+        """Return the picture as the network draws it, opaque, its background among it."""
+        return media.straight_alpha(self.colour, np.ones_like(self.opacity))
 
 
 class Studio:
@@ -67,7 +85,12 @@ class Studio:
         return self._loaded
 
     def create(
-        self, name: str, seed: int, truncation: float = 0.7, report: Report = silent, mix: Mix | None = None
+        self,
+        name: str,
+        seed: int,
+        truncation: float = USUAL_TRUNCATION,
+        report: Report = silent,
+        mix: Mix | None = None,
     ) -> tuple[Loaded, Portrait]:
         """Return the portrait of a seed, or of somebody between two seeds, and the model that made it.
 
@@ -90,6 +113,34 @@ class Studio:
             portrait = mixed(loaded.system, portrait, loaded.system.create(mix.seed, truncation), mix.share)
             said |= {"mix_seed": mix.seed, "mix": mix.share}
         return loaded, _with_provenance(portrait, loaded.model, said)
+
+    def change(
+        self, loaded: Loaded, portrait: Portrait, sliders: Mapping[str, Any], mix: Mix | None = None
+    ) -> Portrait:
+        """Return a person with somebody mixed in, and then with some sliders elsewhere; the provenance says so.
+
+        Args:
+            loaded: the portrait's model.
+            portrait: who it is now.
+            sliders: values by name, as `people.changed` takes them.
+            mix: of whom, and how much; they are as varied as the portrait's own seed was.
+
+        Raises:
+            UsageError: as `people.changed`, and if the model's people cannot be mixed.
+        """
+        said = dict(portrait.provenance)
+        change: dict[str, Any] = {}
+        if mix is not None:
+            other = loaded.system.create(mix.seed, _truncation(portrait))
+            portrait = mixed(loaded.system, portrait, other, mix.share)
+            change |= {"mix_seed": mix.seed, "mix": mix.share}
+        if sliders:
+            portrait = people.changed(portrait, sliders)
+            change["sliders"] = dict(sliders)
+        if change:
+            earlier = said.get("changes")
+            said["changes"] = [*(earlier if isinstance(earlier, list) else []), change]
+        return dataclasses.replace(portrait, provenance=said)
 
     def open(self, data: bytes, name: str, report: Report = silent) -> tuple[Loaded, Portrait]:
         """Return the portrait in a file's bytes, and the model that made it.
@@ -124,7 +175,13 @@ class Studio:
     def draw(
         self, field: Field, camera: Camera, size: int, quality: str = "full", report: Report = silent
     ) -> media.Picture:
-        """Return a picture [size, size, 4], sRGB, straight alpha.
+        """Return a picture [size, size, 4], sRGB, straight alpha: `drawing` with the head cut out."""
+        return self.drawing(field, camera, size, quality, report).cut_out()
+
+    def drawing(
+        self, field: Field, camera: Camera, size: int, quality: str = "full", report: Report = silent
+    ) -> Drawing:
+        """Return what the network draws, from which pictures are made.
 
         Args:
             field: what to draw.
@@ -141,7 +198,7 @@ class Studio:
             rendering = field.render(camera.to(self.device), drawn_size, stage(report, "Drawing"))
         colour = (_resized(rendering.image, size)[0] + 1) / 2
         opacity = _resized(rendering.opacity, size)[0, 0]
-        return media.straight_alpha(colour.movedim(0, -1).float().cpu().numpy(), opacity.float().cpu().numpy())
+        return Drawing(colour.movedim(0, -1).float().cpu().numpy(), opacity.float().cpu().numpy())
 
     def surface(self, field: Field, detail: int, report: Report = silent) -> mesh.ColouredMesh:
         """Return the coloured surface of a field; see `mesh.extract`."""
@@ -182,6 +239,12 @@ def _with_provenance(portrait: Portrait, model: models.Model, made_of: Mapping[s
     facts = {key: about[key] for key in ("licence", "licence_url", "use")}
     said = {**portrait.provenance, **facts, "model": model.name, **made_of}
     return dataclasses.replace(portrait, provenance=said)
+
+
+def _truncation(portrait: Portrait) -> float:
+    """Return how varied a portrait's seed was made; the usual where it came of none."""
+    said = portrait.provenance.get("truncation")
+    return float(said) if isinstance(said, (int, float)) else USUAL_TRUNCATION
 
 
 def _resized(picture: torch.Tensor, size: int) -> torch.Tensor:

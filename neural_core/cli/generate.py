@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from .console import Console
-from .options import Common, View, check_output, parse_background, parse_expression, parse_seeds
+from .options import Common, View, check_output, parse_background, parse_expression, parse_seeds, parse_sliders
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class Generate:
     """Somebody else to mix in, where --mix is more than 0."""
     mix: float = 0.0
     """How much of them: 0 nothing, 1 they alone."""
+    set: str = ""
+    """How the person is to look: hair_length=2,age=-1 (-3 to 3; 0 is the mean person; see docs/person.md)."""
     view: tyro.conf.OmitArgPrefixes[View] = field(default_factory=View)
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
@@ -37,6 +39,7 @@ class Generate:
         check_output(self.out, ".png", ".portrait")
         parse_background(self.view.background)
         parse_expression(self.view.expression)
+        sliders = parse_sliders(self.set)
         console.report("Starting engine", 0, 1)
         from .. import media, studio
         from ..mixing import Mix
@@ -46,6 +49,7 @@ class Generate:
         maker = studio.Studio(self.common.device)
         for seed in seeds:
             loaded, portrait = maker.create(self.model, seed, self.truncation, console.report, mix)
+            portrait = maker.change(loaded, portrait, sliders)
             path = self.out if len(seeds) == 1 else self.out.with_stem(f"{self.out.stem}_{seed:04d}")
             if path.suffix.lower() == ".portrait":
                 studio.save(portrait, path)

@@ -72,10 +72,23 @@ def parse_expression(text: str) -> dict[str, float]:
         if name not in ACTIONS:
             close = difflib.get_close_matches(name, ACTIONS, 1)
             raise UsageError(f'There is no action "{name}".', f'Did you mean "{close[0]}"?' if close else "")
-        if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", number):
-            raise UsageError(f'The value of {name}, "{number}", is no number.', "Write jawOpen=0.5.")
-        values[name] = float(number)
+        values[name] = _number(name, number, "jawOpen=0.5")
     return values
+
+
+def parse_sliders(text: str) -> dict[str, float]:
+    """Return the values of a person's sliders in "hair_length=2,...". Raises UsageError for what is no number."""
+    values: dict[str, float] = {}
+    for part in filter(None, text.split(",")):
+        name, _, number = part.partition("=")
+        values[name.strip()] = _number(name, number, "hair_length=2")
+    return values
+
+
+def _number(name: str, text: str, example: str) -> float:
+    if not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)", text):
+        raise UsageError(f'The value of {name}, "{text}", is no number.', f"Write {example}.")
+    return float(text)
 
 
 def check_output(path: Path, *suffixes: str) -> None:

