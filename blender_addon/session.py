@@ -10,7 +10,7 @@ import bpy
 import bpy.utils.previews  # pyright: ignore[reportMissingImports]  (the stubs leave it out)
 import numpy as np
 
-from . import model_list, preferences, sentences, tasks
+from . import model_list, preferences, sentences, tasks, thumbnails
 from .engine import Engine
 from .neural_core import __version__
 from .scene import find, portrait
@@ -99,8 +99,7 @@ def preview_icon() -> int:
     preview = _previews["preview"]
     if _shown is not pixels:
         _shown = pixels
-        preview.image_size = pixels.shape[1::-1]
-        preview.image_pixels_float.foreach_set((pixels[::-1].astype(np.float32) / 255.0).ravel())
+        thumbnails.set_pixels(preview, pixels)
     return preview.icon_id
 
 

@@ -74,7 +74,7 @@ class PORTRAIT_OT_import_face(_ImportFile, bpy.types.Operator):
         from ..panels.common import draw_text
 
         self.layout.prop(self, "name")
-        draw_text(self.layout, sentences.FLAME_LICENCE, icon="INFO", width=34)
+        draw_text(self.layout, sentences.FLAME_LICENCE, icon="INFO")
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         return self._bring_in()

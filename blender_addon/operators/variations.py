@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import bpy
 import bpy.utils.previews  # pyright: ignore[reportMissingImports]  (the stubs leave it out)
-import numpy as np
 from bpy.props import IntProperty
 
-from .. import requests, session, tasks
+from .. import requests, session, tasks, thumbnails
 from ..neural_core import errors
 from . import common
 
@@ -75,9 +74,7 @@ def _show(pictures: dict[int, tasks.Picture]) -> None:
     forget()
     faces = bpy.utils.previews.new()
     for seed, picture in pictures.items():
-        preview = faces.new(str(seed))
-        preview.image_size = picture.pixels.shape[1::-1]
-        preview.image_pixels_float.foreach_set((picture.pixels[::-1].astype(np.float32) / 255.0).ravel())
+        thumbnails.set_pixels(faces.new(str(seed)), picture.pixels)
     _faces = faces
 
 

@@ -25,8 +25,7 @@ class PORTRAIT_PT_create(PortraitPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, settings = self.layout, context.scene.portrait
-        layout.use_property_split = True
-        layout.use_property_decorate = False
+        layout.use_property_split, layout.use_property_decorate = True, False
         layout.row().prop(settings, "source", expand=True)
         layout.prop(settings, "model")
         _draw_model_line(layout, settings.model)
@@ -56,8 +55,7 @@ class PORTRAIT_PT_make(PortraitPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, settings = self.layout, context.scene.portrait
-        layout.use_property_split = True
-        layout.use_property_decorate = False
+        layout.use_property_split, layout.use_property_decorate = True, False
         column = layout.column()
         column.prop(settings, "make_rig")
         column.prop(settings, "make_plane")

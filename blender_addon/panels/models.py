@@ -51,6 +51,6 @@ class PORTRAIT_PT_models(PortraitPanel, bpy.types.Panel):
         layout.label(text="Where to get others:")
         for source in SOURCES:
             row = layout.row(align=True)
-            draw_text(row, f"{source.name}: {source.licence}", width=36)
+            draw_text(row, f"{source.name}: {source.licence}", buttons=1)
             row.operator("wm.url_open", text="", icon="URL").url = source.url
         draw_text(layout, sentences.NO_OTHERS_SHIPPED)

@@ -23,7 +23,7 @@ from ..operators.picture import (
     PORTRAIT_OT_update_picture,
     PORTRAIT_OT_use_standard_view,
 )
-from ..scene import find, lights
+from ..scene import find, lights, portrait
 from .common import PortraitPanel, draw_main_action, draw_origin, draw_text
 
 
@@ -38,11 +38,11 @@ class PORTRAIT_PT_render(PortraitPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, root = self.layout, find.current(context)
-        layout.use_property_split = True
         if find.part(root, "SURFACE") is not None and find.part(root, "PLANE") is not None:
             row = layout.row(align=True)
             for what in ("MESH", "PICTURE", "BOTH"):
-                row.operator(PORTRAIT_OT_show.bl_idname, text=what.title()).what = what
+                pressed = portrait.is_shown(root, what)
+                row.operator(PORTRAIT_OT_show.bl_idname, text=what.title(), depress=pressed).what = what
         layout.row().prop(context.scene.portrait, "quality", expand=True)
         if not lights.keeps_colours(context.scene):
             box = layout.box()
@@ -84,7 +84,7 @@ class PORTRAIT_PT_surface(PortraitPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        layout.use_property_split = True
+        layout.use_property_split, layout.use_property_decorate = True, False
         layout.prop(context.scene.portrait, "detail")
         layout.operator(PORTRAIT_OT_update_mesh.bl_idname, icon="MESH_DATA")
         row = layout.row(align=True)

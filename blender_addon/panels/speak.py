@@ -17,7 +17,7 @@ class PORTRAIT_PT_speak(PortraitPanel, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, settings = self.layout, context.scene.portrait
-        layout.use_property_split = True
+        layout.use_property_split, layout.use_property_decorate = True, False
         layout.prop(settings, "speech")
         column = layout.column(align=True)
         column.prop(settings, "speech_start")

@@ -89,7 +89,7 @@ def draw_status(layout: bpy.types.UILayout) -> None:
         row.operator(PORTRAIT_OT_dismiss.bl_idname, text="", icon="X")
     elif status.state == "notice":
         row = layout.row(align=True)
-        draw_text(row, f"{status.message} {status.hint}".strip(), icon="INFO")
+        draw_text(row, f"{status.message} {status.hint}".strip(), icon="INFO", buttons=1)
         row.operator(PORTRAIT_OT_dismiss.bl_idname, text="", icon="X", emboss=False)
 
 
@@ -116,7 +116,7 @@ def draw_setup(layout: bpy.types.UILayout) -> None:
         return
     if job.state == "cancelled" or job.error is None:
         row = layout.row(align=True)
-        draw_text(row, f"{job.title}: cancelled. Nothing was left behind.", icon="INFO")
+        draw_text(row, f"{job.title}: cancelled. Nothing was left behind.", icon="INFO", buttons=1)
         row.operator(PORTRAIT_OT_dismiss_setup.bl_idname, text="", icon="X", emboss=False)
         return
     box = layout.box()

@@ -53,7 +53,7 @@ class PORTRAIT_PT_system(PortraitPanel, bpy.types.Panel):
         if engine.log:
             box = layout.box()
             for line in engine.log[-_LOG_LINES:]:
-                draw_text(box, line, width=60)
+                draw_text(box, line)
             box.operator(PORTRAIT_OT_copy_report.bl_idname, text="Copy Log", icon="COPYDOWN")
 
 

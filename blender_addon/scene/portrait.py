@@ -177,6 +177,14 @@ def show(root: bpy.types.Object, what: str) -> None:
             _set_visible(ob, ob is head and (what != "PICTURE" or plane is None))
 
 
+def is_shown(root: bpy.types.Object, what: str) -> bool:
+    """Return whether a portrait is shown so: as `show` calls it."""
+    plane = find.part(root, "PLANE")
+    if plane is None or plane.hide_get():
+        return what == "MESH"
+    return what == ("BOTH" if plane.portrait.beside else "PICTURE")
+
+
 def _camera_of(root: bpy.types.Object, plane: bpy.types.Object) -> bpy.types.Object | None:
     """Return the camera that the card stands before, else the portrait's own."""
     before = plane.parent

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A real Blender with a window, on an X server of its own (Xvfb, software GL).
 
-As a program it photographs the add-on's panel with a finished portrait, made by the real worker and the default model:
+As a program it photographs the add-on's panel with a finished portrait, made by the real worker and the default model,
+as panel.png, and every part of the panel alone, as panel-NAME.png:
 
-    BLENDER_EXE="../shared/tools/real-blender 5.2" python tests/blender/display.py docs/images/panel.png
+    BLENDER_EXE="../shared/tools/real-blender 5.2" python tests/blender/display.py docs/images [whole] [sections]
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -25,15 +27,21 @@ from PIL import Image
 from staging import HERE, stage
 
 WINDOW = (1400, 900)
+HIGH_WINDOW = (1400, 1500)
+"""For the longest part of the panel."""
+_COLOURS = 256
+"""They keep a picture's file small; nobody sees it in a screenshot."""
+_CONTRAST, _BELOW = 24, 12
+"""Levels by which a row with something on it differs from side to side; rows that are kept below the last one."""
 _XWD_FIELDS = struct.Struct(">25I")
 """An XWD file begins with numbers; then come its colours, 12 bytes each, and the pixels."""
 
 
 @contextmanager
-def x_server(folder: Path) -> Iterator[str]:
+def x_server(folder: Path, window: tuple[int, int] = WINDOW) -> Iterator[str]:
     """Yield the DISPLAY of an X server that lives as long as the block and keeps its screen in a file of `folder`."""
     read_end, write_end = os.pipe()
-    size = f"{WINDOW[0]}x{WINDOW[1]}x24"
+    size = f"{window[0]}x{window[1]}x24"
     server = subprocess.Popen(
         ["Xvfb", "-displayfd", str(write_end), "-screen", "0", size, "-fbdir", str(folder), "+extension", "GLX"],
         pass_fds=[write_end],
@@ -66,23 +74,25 @@ def run_plan(
     picture: Path | None = None,
     timeout_s: float = 300,
     script: str = "window.py",
+    window: tuple[int, int] = WINDOW,
 ) -> str:
-    """Run a plan of a script of inside/ and return what Blender printed; photograph the window to `picture` when ready.
+    """Run a plan of a script of inside/ and return what Blender printed.
 
-    256 colours keep the file small; nobody sees it in a screenshot.
+    When the script makes the file `ready`, the window is photographed to `picture`; or, if the file has a name and a
+    box (left, top, width, height) as JSON, that part of the window, to a file of that name beside `picture`.
 
     Raises:
         TimeoutError: if Blender does not end by itself.
     """
     with (
         tempfile.TemporaryDirectory() as home,
-        x_server(Path(home)) as display,
+        x_server(Path(home), window) as display,
         (out / "log.txt").open("w+") as log,
     ):
         environment = {**os.environ, "DISPLAY": display, "HOME": home, "LIBGL_ALWAYS_SOFTWARE": "1"}
         environment.setdefault("NEURAL_PORTRAIT_PYTHON", sys.executable)
-        window = ["--window-geometry", "0", "0", *map(str, WINDOW)]
-        arguments = ["--factory-startup", *window, "-P", str(HERE / "inside" / script)]
+        place = ["--window-geometry", "0", "0", *map(str, window)]
+        arguments = ["--factory-startup", *place, "-P", str(HERE / "inside" / script)]
         process = subprocess.Popen(
             [*blender, *arguments, "--", str(package_parent), plan, str(out)],
             env=environment,
@@ -95,7 +105,7 @@ def run_plan(
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"Blender did not finish the plan {plan} in {timeout_s:g} s.")
                 if picture is not None and (out / "ready").exists():
-                    Image.fromarray(screen(Path(home))).quantize(256).save(picture, optimize=True)
+                    _photograph(screen(Path(home)), (out / "ready").read_text(), picture)
                     (out / "ready").unlink()
                 time.sleep(0.2)
         finally:
@@ -105,22 +115,56 @@ def run_plan(
         return log.read()
 
 
+def _photograph(pixels: np.ndarray, wanted: str, picture: Path) -> None:
+    """Save what is wanted of a window: all of it if nothing is said."""
+    if wanted:
+        order = json.loads(wanted)
+        left, top, width, height = order["box"]
+        picture = picture.with_name(f"{order['name']}.png")
+        pixels = _without_void(pixels[max(top, 0) : top + height, max(left, 0) : left + width])
+    Image.fromarray(pixels).quantize(_COLOURS).save(picture, optimize=True)
+
+
+def _without_void(pixels: np.ndarray) -> np.ndarray:
+    """Return a sidebar without the empty rows below its last panel."""
+    drawn = np.flatnonzero(np.ptp(pixels[:, : -pixels.shape[1] // 8].max(axis=2), axis=1) > _CONTRAST)
+    return pixels[: drawn[-1] + _BELOW] if len(drawn) else pixels
+
+
+def _blender() -> list[str]:
+    return shlex.split(os.environ.get("BLENDER_EXE", "blender").split(os.pathsep)[-1])
+
+
+def _whole(package: Path, out: Path) -> dict[str, Path]:
+    """Photograph the window with a finished portrait."""
+    log = run_plan(_blender(), package.parent, "picture", out, out / "panel.png", timeout_s=900)
+    if not (out / "panel.png").is_file():
+        raise SystemExit(log[-3000:])
+    return {"panel.png": out / "panel.png"}
+
+
+def _sections(package: Path, out: Path) -> dict[str, Path]:
+    """Photograph every part of the panel."""
+    target = out / "section.png"
+    log = run_plan(
+        _blender(), package.parent, "hello.wav", out, target, timeout_s=900, script="sections.py", window=HIGH_WINDOW
+    )
+    if not (out / "done").exists():
+        raise SystemExit(log[-3000:])
+    return {f"panel-{path.name}": path for path in sorted(out.glob("*.png"))}
+
+
 def main() -> int:
-    """Make the picture of the panel; returns the exit code."""
-    target = Path(sys.argv[1]).resolve()
-    blender = shlex.split(os.environ.get("BLENDER_EXE", "blender").split(os.pathsep)[-1])
-    with tempfile.TemporaryDirectory() as scratch:
-        package = stage(Path(scratch), stub="--stub" in sys.argv)
-        out = Path(scratch) / "out"
-        out.mkdir()
-        picture = out / "panel.png"
-        log = run_plan(blender, package.parent, "picture", out, picture, timeout_s=900)
-        if not picture.is_file():
-            print(log[-3000:], file=sys.stderr)
-            return 1
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(picture, target)
-    print(f"{target}: {target.stat().st_size / 1e3:.0f} kB")
+    """Make the pictures; returns the exit code."""
+    folder, *wanted = sys.argv[1:]
+    makers = {"whole": _whole, "sections": _sections}
+    for name in wanted or makers:
+        with tempfile.TemporaryDirectory() as scratch:
+            package, out = stage(Path(scratch), stub=False), Path(scratch) / "out"
+            out.mkdir()
+            for target, path in makers[name](package, out).items():
+                shutil.copyfile(path, Path(folder) / target)
+                print(f"{Path(folder) / target}: {path.stat().st_size / 1e3:.0f} kB")
     return 0
 
 
