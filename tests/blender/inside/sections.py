@@ -15,7 +15,6 @@ import bpy
 
 STAGE, RECORDING, OUT = sys.argv[sys.argv.index("--") + 1 :][:3]
 SETTLE_TICKS = 4
-MARGIN = 8
 sys.path[:0] = [STAGE, str(Path(__file__).parent)]
 addon_utils.enable("neural_portrait", default_set=True)
 
@@ -69,7 +68,7 @@ def photographed(name):
         yield
     region = sidebar()
     height = bpy.context.window_manager.windows[0].height
-    box = [region.x - MARGIN, height - region.y - region.height, region.width + MARGIN, region.height]
+    box = [region.x, height - region.y - region.height, region.width, region.height]
     part = Path(OUT) / "ready.part"
     part.write_text(json.dumps({"name": name, "box": box}))
     part.rename(Path(OUT) / "ready")
@@ -82,6 +81,7 @@ def plan():
     for ob in list(scene.objects):
         bpy.data.objects.remove(ob)
     scene.view_settings.view_transform = "Standard"
+    only({"PORTRAIT_PT_status"})  # a panel that was drawn closed once stays so
     gui.area().spaces.active.shading.type = "WIREFRAME"  # software GL draws nothing faster
     yield from gui.open_tab()
     settings = scene.portrait
@@ -126,4 +126,5 @@ def plan():
 missing = {panel.__name__ for panel in panels.CLASSES} - {name for names in SECTIONS.values() for name in names}
 assert missing == {"PORTRAIT_PT_status"}, missing
 bpy.context.preferences.view.show_splash = False
+bpy.context.preferences.system.use_region_overlap = False  # else the scene is seen through the sidebar
 bpy.app.timers.register(gui.run(plan()), first_interval=1.5, persistent=True)
