@@ -22,6 +22,8 @@ CANCEL_PATIENCE_S = 2.0
 """A worker that has not obeyed a cancel for so long is killed."""
 SILENCE_S = 60.0
 """A busy worker that has said nothing for so long may hang; the user is asked."""
+SOONEST_ESTIMATE_S, SMALLEST_SHARE = 2.0, 0.02
+"""Before a stage has run so long and got so far, nothing is said of how long it will take."""
 _STAGE_LENGTH = 80
 
 
@@ -43,10 +45,26 @@ class Status:
     preview: np.ndarray | None = None
     """The newest picture of what is being made, [h, w, 4] uint8, first row on top."""
 
+    stage_started: float = 0.0
+
+    def go_on(self, stage: str, fraction: float) -> None:
+        """Say how far the work is, 0..1 of a stage."""
+        if stage != self.stage:
+            self.stage_started = time.monotonic()
+        self.stage, self.fraction = stage, fraction
+
     @property
     def elapsed_s(self) -> float:
         """Seconds since the task began."""
         return time.monotonic() - self.started
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that the stage takes yet if it goes on as it did; None before that can be told."""
+        run = time.monotonic() - self.stage_started
+        if run < SOONEST_ESTIMATE_S or self.fraction < SMALLEST_SHARE:
+            return None
+        return run * (1.0 - self.fraction) / self.fraction
 
 
 @dataclass
@@ -316,8 +334,8 @@ class Engine:
         if isinstance(event, protocol.Progress):
             if running.kill_at is None:
                 stage = event.stage[:_STAGE_LENGTH]
-                self.status.stage = f"{running.label}: {stage}" if stage else running.label
-                self.status.fraction = min(max(event.done / event.total, 0.0), 1.0) if event.total > 0 else 0.0
+                fraction = min(max(event.done / event.total, 0.0), 1.0) if event.total > 0 else 0.0
+                self.status.go_on(f"{running.label}: {stage}" if stage else running.label, fraction)
         elif isinstance(event, (protocol.Image, protocol.Array)):
             running.reply_arrays.update(numpy_arrays(event.arrays))
             picture = running.reply_arrays.get("image")
@@ -356,7 +374,8 @@ class Engine:
             self._fail(wrong, traceback.format_exc())
             return
         running.label, running.reply_arrays = step.label, {}
-        self.status.stage, self.status.fraction, self.status.preview = step.label, 0.0, None
+        self.status.go_on(step.label, 0.0)
+        self.status.preview = None
         self._send(step.request)
 
     def _stopped(self, event: Stopped) -> None:

@@ -60,7 +60,8 @@ def draw_status(layout: bpy.types.UILayout) -> None:
     status = engine.status
     if status.state == "busy":
         row = layout.row(align=True)
-        row.progress(factor=status.fraction, text=f"{status.stage} ({status.elapsed_s:.0f} s)")
+        left = "" if status.left_s is None else f", {duration(status.left_s)} left"
+        row.progress(factor=status.fraction, text=f"{status.stage} ({duration(status.elapsed_s)}{left})")
         row.operator(PORTRAIT_OT_cancel.bl_idname, text="", icon="X")
         if engine.silent_s > SILENCE_S:
             _draw_silence(layout)
@@ -91,6 +92,14 @@ def draw_status(layout: bpy.types.UILayout) -> None:
         row = layout.row(align=True)
         draw_text(row, f"{status.message} {status.hint}".strip(), icon="INFO", buttons=1)
         row.operator(PORTRAIT_OT_dismiss.bl_idname, text="", icon="X", emboss=False)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as one reads it at a glance: "40 s", "12 min", "3 h"."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _draw_silence(layout: bpy.types.UILayout) -> None:

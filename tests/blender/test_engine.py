@@ -70,6 +70,20 @@ def test_progress_reaches_the_status(addon, engine):
     assert engine.status.stage == "Creating the portrait: lingering"
 
 
+def test_time_left_is_told_once_it_is_known(addon, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(addon("engine").time, "monotonic", lambda: clock[0])
+    status = addon("engine").Status("busy", "Create", started=90.0)
+    status.go_on("Listening", 0.0)
+    assert status.left_s is None
+    clock[0] += 6.0
+    status.go_on("Listening", 0.25)
+    assert status.left_s == pytest.approx(18.0)
+    assert status.elapsed_s == pytest.approx(16.0)
+    status.go_on("Speaking", 0.5)  # nobody knows yet how fast this goes
+    assert status.left_s is None
+
+
 def test_kill_in_the_middle_of_create_leaves_a_sentence_and_the_next_create_works(addon, engine):
     results = []
     engine.start("Create", create(addon, "slow"), results.append)
