@@ -174,7 +174,7 @@ def _show_drawn(root: bpy.types.Object, wanted: _Wanted, size: int, full: bool) 
     pixels = pictures.drawn.get(key)
     if pixels is not None:
         _show(root, wanted, portrait.Shown(pixels, wanted.framing, key, _live.frame), full)
-        session.redraw()
+        session.redraw(views=True)
     return pixels is not None
 
 

@@ -46,15 +46,16 @@ def start(
     when it is done.
     """
 
-    def apply_as_one_step(result: Any) -> None:
+    def apply_and_show(result: Any) -> None:
         apply(result)
-        undo_push(title)
+        if undo and not in_passing:
+            undo_push(title)
+        redraw(views=True)
 
-    on_result = apply_as_one_step if undo and not in_passing else apply
     if queue:
-        engine().enqueue(title, task, on_result)
+        engine().enqueue(title, task, apply_and_show)
     else:
-        engine().start(title, task, on_result, in_passing)
+        engine().start(title, task, apply_and_show, in_passing)
     go_on()
 
 
@@ -103,12 +104,19 @@ def preview_icon() -> int:
     return preview.icon_id
 
 
-def redraw() -> None:
-    """Draw the side panels and the preferences anew."""
+def redraw(views: bool = False) -> None:
+    """Draw the side panels and the preferences anew, with `views` also what the 3D views show.
+
+    A heavy scene may take a second to draw: what only says how far a task has come leaves the views alone.
+    """
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in {"VIEW_3D", "PREFERENCES"}:
+            if area.type == "PREFERENCES" or (views and area.type == "VIEW_3D"):
                 area.tag_redraw()
+            elif area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
 
 
 def view3d() -> dict[str, Any] | None:

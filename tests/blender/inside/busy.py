@@ -10,6 +10,7 @@ Both write facts.json.
 
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -100,6 +101,28 @@ def until_free():
         yield
 
 
+def until_baking(number):
+    """Wait until the engine draws this frame of those that are missing, or a later one; fail if it is done before."""
+    while True:
+        stage = re.match(r"Baking (\d+)/", session.engine().status.stage)
+        if stage is not None and int(stage[1]) >= number:
+            return
+        assert session.engine().busy, session.engine().status
+        yield
+
+
+def count_drawing():
+    """Count how often 3D views and their sidebars are drawn; returns the counts, which go on growing."""
+    drawn = {"WINDOW": 0, "UI": 0}
+
+    def count(region):
+        drawn[region] += 1
+
+    for region in drawn:
+        bpy.types.SpaceView3D.draw_handler_add(count, (region,), region, "POST_PIXEL")
+    return drawn
+
+
 def create(model):
     settings = bpy.context.scene.portrait
     settings.model, settings.detail, settings.size = model, 96, 64
@@ -113,6 +136,8 @@ def create(model):
         rig.keyframe_insert('["jawOpen"]', frame=frame)
     rig.update_tag()
     bpy.context.scene.frame_start, bpy.context.scene.frame_end = 1, 24
+    with view():
+        bpy.ops.ed.undo_push(message="Keys")  # else the next undo would take them back, with what they were set on
     yield
 
 
@@ -172,8 +197,10 @@ def baking_plan():
     with view():
         bpy.context.view_layer.objects.active = root
     start_baking(9)
-    yield
-    facts["busy_at_delete"] = session.engine().busy
+    yield from until_baking(2)
+    drawn = count_drawing()
+    yield from until_baking(4)
+    facts["drawn_while_baking"] = drawn.copy()
     before = set(bpy.data.objects.keys())
     for ob in list(root.users_collection[0].objects):
         bpy.data.objects.remove(ob)
@@ -185,7 +212,7 @@ def baking_plan():
 
     yield from create("crawls")
     start_baking(16)
-    yield
+    yield from until_baking(2)
     bpy.ops.wm.read_homefile(app_template="", use_factory_startup=True, use_empty=False)
     facts["busy_after_load"] = session.engine().busy
     facts["loaded"] = session.engine().status.message
@@ -215,6 +242,7 @@ def run(plan):
 
 time_everything()
 bpy.context.preferences.view.show_splash = False
+bpy.context.preferences.system.viewport_aa = "OFF"  # else a view is drawn eight times after each change
 # Blender must have drawn its window once before a view has regions with a size.
 plans = {"job": job_plan, "baking": baking_plan}
 bpy.app.timers.register(run(plans[PLAN]()), first_interval=1.5, persistent=True)
