@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import bpy
 
-from . import baking, session
+from . import backgrounds, baking, session
 from .neural_core import errors
 from .scene import baked, find, image_plane, instants
 
@@ -66,7 +66,8 @@ def remark(root: bpy.types.Object, scene: bpy.types.Scene) -> str:
     image = plane.portrait.live_image
     shown = image.get("portrait_frame") if image is not None else None
     if shown is None or shown == scene.frame_current:
-        return ""
+        behind = image.get("portrait_background", backgrounds.NOTHING) if image is not None else None
+        return "" if behind == image_plane.background_of(plane) else "Plane shows another background: draw the picture"
     return f"Plane shows frame {shown}, scene is at {scene.frame_current}"
 
 

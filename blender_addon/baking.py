@@ -14,7 +14,7 @@ from pathlib import Path
 
 import bpy
 
-from . import pictures, png, tasks
+from . import backgrounds, pictures, png, tasks
 from .frame_record import FrameRecord
 from .neural_core import errors, files
 from .picture_key import picture_key
@@ -26,10 +26,11 @@ SIZES = {"DRAFT": 128, "PREVIEW": 256}
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame of the range: what it shows, the key of that, and its file."""
+    """A frame of the range: what it shows, the key of that, of what the engine draws for it, and its file."""
 
     instant: instants.Instant
     key: str
+    drawn_key: str
     path: Path
 
 
@@ -85,8 +86,10 @@ def plan(root: bpy.types.Object, scene: bpy.types.Scene, frames: Sequence[int], 
     record = FrameRecord(place)
     found, missing, stale = [], [], 0
     for instant in instants.read(root, scene, frames):
-        key = picture_key(root, instant.framing.shot, size)
-        frame = Frame(instant, key, baked.frame_file(place, instant.frame))
+        shot = instant.framing.shot
+        key = picture_key(root, shot, size)
+        drawn_key = key if shot == shot.drawn else picture_key(root, shot.drawn, size)
+        frame = Frame(instant, key, drawn_key, baked.frame_file(place, instant.frame))
         found.append(frame)
         is_there = record.holds(frame.path, key)
         if is_there and careful:
@@ -109,13 +112,13 @@ def task(kept: tasks.KeptPortrait, wanted: Plan) -> tasks.Task:
     record, total = FrameRecord(wanted.folder), len(wanted.missing)
     for number, frame in enumerate(wanted.missing, 1):
         started = time.monotonic()
-        pixels = pictures.drawn.get(frame.key)
+        pixels, shot = pictures.drawn.get(frame.drawn_key), frame.instant.framing.shot
         if pixels is None:
             label = f"Baking {number}/{total}"
-            picture = yield from tasks.picture(kept, frame.instant.framing.shot, wanted.size, label=label)
+            picture = yield from tasks.picture(kept, shot, wanted.size, label=label)
             pixels = picture.pixels
-            pictures.drawn.put(frame.key, pixels)
-        png.write(frame.path, pixels)
+            pictures.drawn.put(frame.drawn_key, pixels)
+        png.write(frame.path, backgrounds.laid_under(pixels, shot.background))
         seconds = round(time.monotonic() - started, 3)
         record.add(frame.path, frame.key, frame=frame.instant.frame, what="plane", seconds=seconds)
     return total

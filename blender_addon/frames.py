@@ -13,13 +13,13 @@ from typing import Any
 
 import bpy
 
-from . import baking, job, png, tasks
+from . import backgrounds, baking, job, png, tasks
 from .engine import Engine
 from .frame_record import FrameRecord, digest_of, key_of
 from .job_plan import Place, frame_files
 from .neural_core import errors, files
 from .picture_key import picture_facts, portrait_digest
-from .scene import baked, find, portrait, pose
+from .scene import baked, find, image_plane, portrait, pose
 
 DEFAULT_SIZE = 512
 _NEVER_SKIPPED = ("engine", "model", "usage", "cancelled")
@@ -66,6 +66,8 @@ def render(
     plans = []
     if {"card", "scene"} & set(table.what):
         shown = [other for other in find.roots(scene) if find.shows_card(other)]
+        for other in shown:
+            image_plane.set_background(find.part(other, "PLANE"), _background(other, table))
         plans = [baking.plan(other, scene, numbers, careful=True) for other in shown]
     folder = place.path(table.out).parent
     record = FrameRecord(folder)
@@ -178,11 +180,10 @@ def _draw_plane(one: job.Job, root: bpy.types.Object, engine: Engine, target: Pa
     """Let the network draw the frame."""
     table, scene = one.render, bpy.context.scene
     assert table is not None
-    task = tasks.picture(
-        _kept(root, engine), pose.shot(root, scene.camera, scene), table.size or DEFAULT_SIZE, table.quality
-    )
+    shot = pose.shot(root, scene.camera, scene, _background(root, table))
+    task = tasks.picture(_kept(root, engine), shot, table.size or DEFAULT_SIZE, table.quality)
     picture = engine.run("Draw Picture", task, one.worker.timeout_s)
-    png.write(target, picture.pixels)
+    png.write(target, backgrounds.laid_under(picture.pixels, shot.background))
 
 
 def _draw_scene(one: job.Job, root: bpy.types.Object, engine: Engine, target: Path) -> None:
@@ -251,6 +252,13 @@ def _can_denoise() -> bool:
     return bool(getattr(_cycles, "with_openimagedenoise", True))
 
 
+def _background(root: bpy.types.Object, table: job.RenderTable) -> str:
+    """Return what is behind the head in the network's frames: what the job says, else what the card has."""
+    if not table.background:
+        return image_plane.background_of(find.part(root, "PLANE"))
+    return backgrounds.NOTHING if table.background == job.TRANSPARENT else table.background
+
+
 def _size(table: job.RenderTable, what: str) -> tuple[int, int]:
     """Return width and height of a frame in pixels."""
     if what == "plane":
@@ -268,7 +276,7 @@ def _facts(one: job.Job, root: bpy.types.Object, what: str, blend: str, cards: l
     """
     scene, table = bpy.context.scene, one.render
     assert table is not None
-    shot = pose.shot(root, scene.camera, scene)
+    shot = pose.shot(root, scene.camera, scene, _background(root, table))
     if what == "plane":
         return picture_facts(root, shot, table.size or DEFAULT_SIZE, table.quality)
     armature, create = find.part(root, "RIG"), one.portrait.create

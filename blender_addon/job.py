@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from . import backgrounds
 from .expressions import NAMES
 from .job_tables import between, check_keys, keys_of, make, one_of, override, read_toml, suggestion, write
 from .neural_core.errors import PortraitError, UsageError
@@ -23,6 +24,8 @@ from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE, STREN
 VERSION = 1
 MAX_FRAMES = 100_000
 MAX_SAMPLES = 65_536
+TRANSPARENT = "transparent"
+"""Of a job's backgrounds the one that `backgrounds` writes as nothing."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +178,9 @@ class RenderTable:
     """Pixels. Default: the .blend's resolution; 512 for plane and in an empty scene."""
     quality: str = field(default="full", metadata=one_of("full", "draft"))
     """The network's."""
+    background: str = ""
+    """Behind the head in the network's pictures: "transparent", "model" (what the network draws there), or a colour
+    such as "#808080". Default: as the portrait's card has it."""
     engine: str = field(default="CYCLES", metadata=one_of("CYCLES", "EEVEE", "WORKBENCH"))
     samples: int = field(default=32, metadata=between(1, MAX_SAMPLES))
 
@@ -313,6 +319,8 @@ def _job(where: str, table: Any, overrides: tuple[str, ...]) -> Job:
     _check_tables(where, job)
     _check_portrait(where, job)
     _at(f"{where}: scene.frames", lambda: parse_frames(job.scene.frames))
+    if job.render is not None and job.render.background != TRANSPARENT:
+        _at(f"{where}: render.background", lambda: backgrounds.check(job.render.background))
     for number, name in enumerate(job.export.out if job.export else ()):
         if Path(name).suffix.lower() not in EXPORT_SUFFIXES:
             raise UsageError(

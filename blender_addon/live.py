@@ -154,10 +154,11 @@ def _may_ask(wanted: _Wanted) -> bool:
 
 def _ask(root: bpy.types.Object, wanted: _Wanted, size: int, playing: bool) -> None:
     """Have a picture drawn; when it comes it is kept, and shown unless the card shows the right one by then."""
-    frame, full, key = _live.frame, size == wanted.size, picture_key(root, wanted.framing.shot, size)
+    frame, full, shot = _live.frame, size == wanted.size, wanted.framing.shot
+    key, drawn_key = picture_key(root, shot, size), picture_key(root, shot.drawn, size)
 
     def apply(picture: tasks.Picture) -> None:
-        pictures.drawn.put(key, picture.pixels)
+        pictures.drawn.put(drawn_key, picture.pixels)
         target = find.by_uuid(bpy.context.scene, wanted.portrait)
         # A late picture is better than an older one, but not while playing, where frames would seem to jump back.
         is_right = wanted == _live.wanted or (_live.shown != _live.wanted and not playing)
@@ -165,14 +166,15 @@ def _ask(root: bpy.types.Object, wanted: _Wanted, size: int, playing: bool) -> N
             _show(target, wanted, portrait.Shown(picture.pixels, wanted.framing, key, frame), full)
 
     _live.asked = wanted, full
-    session.start("Live Picture", tasks.picture(session.kept(root), wanted.framing.shot, size), apply, in_passing=True)
+    session.start("Live Picture", tasks.picture(session.kept(root), shot, size), apply, in_passing=True)
 
 
 def _show_drawn(root: bpy.types.Object, wanted: _Wanted, size: int, full: bool) -> bool:
     """Show a picture that was drawn before; False if there is none."""
-    key = picture_key(root, wanted.framing.shot, size)
-    pixels = pictures.drawn.get(key)
+    shot = wanted.framing.shot
+    pixels = pictures.drawn.get(picture_key(root, shot.drawn, size))
     if pixels is not None:
+        key = picture_key(root, shot, size)
         _show(root, wanted, portrait.Shown(pixels, wanted.framing, key, _live.frame), full)
         session.redraw(views=True)
     return pixels is not None

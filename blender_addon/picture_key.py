@@ -32,6 +32,7 @@ def picture_facts(root: bpy.types.Object, shot: Shot, size: int, quality: str) -
         "controls": shot.controls,
         "size": size,
         "quality": quality,
+        **({"background": shot.background} if shot.background else {}),
     }
 
 

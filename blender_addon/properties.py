@@ -22,6 +22,12 @@ def _search_models(_self: bpy.types.ID, _context: bpy.types.Context, text: str) 
     return [name for name in model_list.names(folder) if text.lower() in name.lower()]
 
 
+def _show_background(identity: bpy.types.PropertyGroup, context: bpy.types.Context) -> None:
+    from . import card  # which needs these properties
+
+    card.show_background(identity.id_data, context.scene)
+
+
 class PortraitSettings(bpy.types.PropertyGroup):
     """Settings of the panel, kept with the scene."""
 
@@ -173,6 +179,29 @@ class PortraitIdentity(bpy.types.PropertyGroup):
             ("HEAD", "Head", "The card stays where it is, and shows what the portrait's own camera sees"),
         ],
         default="CAMERA",
+    )
+    background: EnumProperty(
+        name="Background",
+        description="What is behind the head on the card",
+        items=[
+            ("TRANSPARENT", "Transparent", "Nothing: the scene is seen around the head"),
+            ("COLOUR", "Colour", "One colour"),
+            ("MODEL", "Model's", "What the network itself draws there; black for the models that come with us"),
+        ],
+        default="TRANSPARENT",
+        options=set(),
+        update=_show_background,
+    )
+    background_colour: FloatVectorProperty(
+        name="Colour",
+        description="The colour behind the head",
+        subtype="COLOR_GAMMA",
+        size=3,
+        min=0.0,
+        max=1.0,
+        default=(0.5, 0.5, 0.5),
+        options=set(),
+        update=_show_background,
     )
     owner: PointerProperty(
         name="Root", description="The portrait that this belongs to, wherever it stands", type=bpy.types.Object

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the panel or a job says -> messages of the protocol. Pure: no Blender, no numpy.
+"""What the panel or a job says -> messages of the protocol. Pure: no Blender.
 
 Requests are made with id 0; the engine numbers them when it sends them.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import backgrounds
 from .neural_core import errors, protocol
 
 DEFAULT_MODEL = "default-next3d"
@@ -101,6 +103,13 @@ class Shot:
 
     camera: tuple[float, ...]
     controls: dict[str, Any] = field(default_factory=dict)
+    background: str = backgrounds.NOTHING
+    """As `backgrounds` writes it."""
+
+    @property
+    def drawn(self) -> Shot:
+        """The same as the engine draws it, without a colour laid under it."""
+        return dataclasses.replace(self, background=backgrounds.drawn_on(self.background))
 
 
 def create(choice: CreateChoice) -> protocol.Create | protocol.Reconstruct:
@@ -135,7 +144,8 @@ def face(name: str, shapes: int, expressions: int) -> protocol.Face:
 def render(identifier: str, shot: Shot, size: int, quality: str) -> protocol.Render:
     """Return the request for a picture."""
     camera = tuple(float(number) for number in shot.camera)
-    return protocol.Render(0, identifier, camera, size, quality, shot.controls)
+    behind = backgrounds.drawn_on(shot.background)
+    return protocol.Render(0, identifier, camera, size, quality, shot.controls, behind)
 
 
 def bring_in(kind: str, path: str, name: str, face: str = "") -> protocol.Import:

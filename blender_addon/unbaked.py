@@ -103,8 +103,8 @@ def _draw(root: bpy.types.Object, scene: bpy.types.Scene, depsgraph: bpy.types.D
         PortraitError: if the engine cannot draw it in time.
     """
     wanted, size = framing.of(root, scene, depsgraph), baking.size_of(scene.portrait)
-    key = picture_key(root, wanted.shot, size)
-    pixels = pictures.drawn.get(key)
+    key, drawn_key = picture_key(root, wanted.shot, size), picture_key(root, wanted.shot.drawn, size)
+    pixels = pictures.drawn.get(drawn_key)
     if pixels is None:
         pixels = _from_disk(root, scene, key)
     if pixels is None:
@@ -112,7 +112,7 @@ def _draw(root: bpy.types.Object, scene: bpy.types.Scene, depsgraph: bpy.types.D
         if not engine.free:
             raise errors.UsageError(f"The engine is busy: {engine.status.title}.")
         pixels = engine.run("Draw Picture", tasks.picture(session.kept(root), wanted.shot, size), WAIT_S).pixels
-    pictures.drawn.put(key, pixels)
+        pictures.drawn.put(drawn_key, pixels)
     portrait.replace_picture(root, portrait.Shown(pixels, wanted, key, scene.frame_current), pack=False)
 
 

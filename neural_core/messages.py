@@ -155,6 +155,7 @@ class Render(Message):
 
     `camera` is a camera label in head space. `size` is the side of the picture in pixels. `quality` is "draft"
     (half the neural resolution) or "full". `controls` is what the face does, as in `controls.py`; {} is neutral.
+    `background` is "" for a head that is cut out, "model" for the picture as the network draws it, opaque.
     """
 
     type = "render"
@@ -163,6 +164,7 @@ class Render(Message):
     size: int
     quality: str = "full"
     controls: dict[str, Any] = field(default_factory=dict[str, Any])
+    background: str = ""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import platformdirs
 from . import checkpoints
 from .errors import ModelError, PortraitError, UsageError
 from .files import make_folder, write_bytes
+from .progress import Report, silent
 
 DEFAULT_MODEL = "default-next3d"
 FOLDER_VARIABLE = "NEURAL_PORTRAIT_MODELS"
@@ -159,7 +160,7 @@ def find(name: str) -> Model:
     return model
 
 
-def import_model(source: Path, name: str, face: str = "") -> Model:
+def import_model(source: Path, name: str, face: str = "", report: Report = silent) -> Model:
     """Copy a checkpoint of ours, or convert a published one, into the user's folder under `name`.
 
     Nothing stored in a published file is executed: it passes through `convert`'s restricted unpickler.
@@ -168,6 +169,7 @@ def import_model(source: Path, name: str, face: str = "") -> Model:
         source: the file.
         name: the model's new name.
         face: name of the imported face model that drives it; empty for the only one of its kind.
+        report: told of progress; may raise to stop, and there is no new model then.
 
     Raises:
         UsageError: if the name is no file name, or taken.
@@ -176,13 +178,14 @@ def import_model(source: Path, name: str, face: str = "") -> Model:
     """
     target = new_file(user_folder(), name)
     if source.suffix == SUFFIX:
+        report(f"Copying {source.name}", 0, 1)
         header = checkpoints.read_header(source)
         checkpoints.check_format(header.metadata, checkpoints.FORMAT, source.name)
         write_bytes(target, source.read_bytes())
     else:
         from . import convert
 
-        convert.convert(source, target, face)
+        convert.convert(source, target, face, report)
     return find(name)
 
 

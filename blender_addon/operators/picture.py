@@ -4,21 +4,10 @@
 import bpy
 from bpy.props import EnumProperty
 
-from .. import live, pictures, sentences, session, tasks
+from .. import card, live, sentences, session, tasks
 from ..neural_core import errors
-from ..picture_key import picture_key
-from ..scene import baked, find, framing, lights, portrait, pose
+from ..scene import baked, find, lights, portrait, pose
 from . import common
-
-
-def _target(uuid: str) -> bpy.types.Object:
-    """Return the root of the portrait that a result belongs to; the user may have deleted it meanwhile."""
-    root = find.by_uuid(bpy.context.scene, uuid)
-    if root is None:
-        raise errors.UsageError(
-            "The portrait was deleted while the engine worked.", "The result is kept in memory only."
-        )
-    return root
 
 
 class PORTRAIT_OT_update_picture(bpy.types.Operator):
@@ -32,21 +21,11 @@ class PORTRAIT_OT_update_picture(bpy.types.Operator):
         return common.has_portrait(cls, context) and common.engine_is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        root, scene = find.current(context), context.scene
         context.view_layer.update()
         try:
-            wanted, kept = framing.of(root, scene), session.kept(root)
-            key, frame = picture_key(root, wanted.shot, scene.portrait.size), scene.frame_current
+            card.draw(find.current(context), context.scene)
         except errors.PortraitError as error:
             return common.refused(self, error)
-
-        def apply(picture: tasks.Picture) -> None:
-            pictures.drawn.put(key, picture.pixels)
-            target = _target(kept.identifier)
-            baked.show_live(target)
-            portrait.replace_picture(target, portrait.Shown(picture.pixels, wanted, key, frame))
-
-        session.start("Draw Picture", tasks.picture(kept, wanted.shot, scene.portrait.size), apply)
         return common.finished(self)
 
 
@@ -114,7 +93,7 @@ class PORTRAIT_OT_update_mesh(bpy.types.Operator):
             return common.refused(self, error)
 
         def apply(surface: tasks.Surface) -> None:
-            portrait.replace_surface(_target(kept.identifier), surface)
+            portrait.replace_surface(card.target(kept.identifier), surface)
 
         context.view_layer.update()
         task = tasks.surface(kept, context.scene.portrait.detail, pose.controls(root))

@@ -44,16 +44,17 @@ def of(root: bpy.types.Object, scene: bpy.types.Scene, depsgraph: bpy.types.Deps
     """
     plane, own = find.part(root, "PLANE"), find.part(root, "CAMERA")
     controls, skull = pose.controls(root, depsgraph), pose.head_space(root, depsgraph)
+    behind = image_plane.background_of(plane)
     space = pose.at(root, depsgraph).matrix_world
     if plane is not None and plane.portrait.follow == "HEAD" and own is not None:
         seen = pose.at(own, depsgraph)
-        label, shot = cameras.read_own(seen, space), Shot(cameras.read_own(seen, skull), controls)
+        label, shot = cameras.read_own(seen, space), Shot(cameras.read_own(seen, skull), controls, behind)
     elif scene.camera is None:
         raise sentences.no_camera()
     else:
         seen = pose.at(scene.camera, depsgraph)
         crop = cameras.crop(cameras.read(seen, skull, scene))
-        label, shot = cameras.with_intrinsics(cameras.read(seen, space, scene), crop), Shot(crop, controls)
+        label, shot = cameras.with_intrinsics(cameras.read(seen, space, scene), crop), Shot(crop, controls, behind)
         if plane is None or not plane.portrait.beside:
             location, rotation, _ = seen.matrix_world.decompose()
             looks = Matrix.LocRotScale(location, rotation, None)

@@ -7,6 +7,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from .. import backgrounds
 from . import camera as cameras
 
 BESIDE_GAP = 1.02
@@ -52,6 +53,24 @@ def node_of(plane: bpy.types.Object) -> bpy.types.ShaderNodeTexImage:
 def image_of(plane: bpy.types.Object) -> bpy.types.Image:
     """Return the image that a card shows."""
     return node_of(plane).image
+
+
+def background_of(plane: bpy.types.Object | None) -> str:
+    """Return what is to be behind the head on a card, as `backgrounds` writes it."""
+    if plane is None or plane.portrait.background == "TRANSPARENT":
+        return backgrounds.NOTHING
+    if plane.portrait.background == "MODEL":
+        return backgrounds.MODEL
+    return backgrounds.of_colour(plane.portrait.background_colour)
+
+
+def set_background(plane: bpy.types.Object, background: str) -> None:
+    """Choose what is to be behind the head on a card."""
+    colour = backgrounds.colour_of(background)
+    if colour is not None:
+        plane.portrait.background_colour = colour
+    other = "MODEL" if background == backgrounds.MODEL else "TRANSPARENT"
+    plane.portrait.background = "COLOUR" if colour is not None else other
 
 
 def show_image(plane: bpy.types.Object, image: bpy.types.Image) -> None:

@@ -16,6 +16,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from .. import backgrounds
 from ..neural_core import __version__, errors
 from ..requests import CreateChoice
 from ..tasks import Created, Portrait, Surface
@@ -103,7 +104,10 @@ def replace_surface(root: bpy.types.Object, surface: Surface) -> bpy.types.Objec
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture for a card: pixels [h, w, 4] uint8, what they show and where that belongs, their key and frame."""
+    """A picture for a card: pixels [h, w, 4] uint8, what they show and where that belongs, their key and frame.
+
+    A background of a colour may still be missing.
+    """
 
     pixels: np.ndarray
     framing: Framing
@@ -120,18 +124,20 @@ def replace_picture(root: bpy.types.Object, picture: Shown, pack: bool = True) -
         UsageError: if what carries the card was deleted meanwhile.
     """
     framing = picture.framing
+    pixels = backgrounds.laid_under(picture.pixels, framing.shot.background)
     parent = bpy.data.objects.get(framing.parent)
     if parent is None:
         raise errors.UsageError("The camera was deleted while the engine worked.", "The result was dropped.")
     plane = find.part(root, "PLANE")
     if plane is None:
         collection = root.users_collection[0]
-        plane = _build_plane(collection, collection.name, root, picture.pixels)
+        plane = _build_plane(collection, collection.name, root, pixels)
     else:
-        image_plane.set_pixels(live_image(plane), picture.pixels, pack)
+        image_plane.set_pixels(live_image(plane), pixels, pack)
         image_plane.show_image(plane, live_image(plane))
     image = live_image(plane)
     image["portrait_key"], image["portrait_frame"] = picture.key, picture.frame
+    image["portrait_background"] = framing.shot.background
     plane.portrait.picture_camera = framing.label
     image_plane.place(plane, parent, Matrix(framing.place))
     return plane

@@ -18,14 +18,16 @@ JOINTS = ("neck", "head", "jaw", "left_eye", "right_eye")
 _DECIMALS = 5
 
 
-def shot(root: bpy.types.Object, camera: bpy.types.Object, scene: bpy.types.Scene) -> Shot:
+def shot(root: bpy.types.Object, camera: bpy.types.Object, scene: bpy.types.Scene, background: str = "") -> Shot:
     """Return what the engine needs to draw a portrait as it is now; matrices must be up to date.
+
+    What is behind the head is not read from the scene: `backgrounds` says how it is written.
 
     Raises:
         UsageError: if the camera is no perspective camera.
     """
     label = cameras.read(camera, head_space(root), scene)
-    return Shot(label, controls(root))
+    return Shot(label, controls(root), background)
 
 
 def at(ob: bpy.types.Object, depsgraph: bpy.types.Depsgraph | None) -> bpy.types.Object:

@@ -48,8 +48,7 @@ class Models:
         else:
             if not self.name:
                 raise UsageError("The model needs a name.", "Add --name NAME.")
-            console.report(f"Importing {self.target}", 0, 1)
-            model = models.import_model(Path(self.target), self.name, self.face)
+            model = models.import_model(Path(self.target), self.name, self.face, console.report)
             console.made(model.path, "imported; `neural-portrait models info` shows its licence")
             self._info(console, model)
 

@@ -14,6 +14,7 @@ from .. import checkpoints, models
 from ..errors import ModelError
 from ..human.flame import face_of_file
 from ..human.model_files import read_model_file
+from ..progress import Report, silent
 from . import eg3d, next3d
 from .snapshots import Record, read_snapshot
 
@@ -31,26 +32,28 @@ class Converted:
     metadata: dict[str, str | dict[str, Any]]
 
 
-def convert(source: Path, target: Path, face: str = "") -> str:
+def convert(source: Path, target: Path, face: str = "", report: Report = silent) -> str:
     """Write the checkpoint of a published file, and return its sha256.
 
     Args:
         source: the published file.
         target: where to.
         face: name of the user's face model, for weights that are driven by one; empty for the only one of its kind.
+        report: told of progress; may raise to stop, and nothing is written then.
 
     Raises:
         ModelError: if the file is no published model that we know, or needs a face model that is not there; nothing is
             written then.
         PortraitError: kind "output", if the target cannot be written.
     """
-    found = read(source, face)
+    found = read(source, face, report)
+    report(f"Writing {target.name}", 0, 1)
     return checkpoints.save(target, found.tensors, found.system, found.config, found.metadata)
 
 
-def read(path: Path, face: str = "") -> Converted:
+def read(path: Path, face: str = "", report: Report = silent) -> Converted:
     """Return a published file's weights in our terms; arguments and errors as of `convert`."""
-    generator = read_snapshot(path).get("G_ema")
+    generator = read_snapshot(path, report).get("G_ema")
     if not isinstance(generator, Record):
         raise ModelError(f'"{path.name}" holds no averaged generator ("G_ema").', "Choose a training snapshot.")
     if generator.class_name != eg3d.CLASS_NAME:
@@ -58,6 +61,7 @@ def read(path: Path, face: str = "") -> Converted:
             f'"{path.name}" holds a {generator.class_name}, which this version cannot convert.',
             "It converts the published generators of EG3D and Next3D.",
         )
+    report("Looking whether all is there", 0, 1)
     origin = {"file": path.name, "sha256": checkpoints.file_hash(path), "converter": VERSION}
     if not next3d.recognises(generator):
         config, tensors = eg3d.convert(generator, path.name)

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
+from ..errors import ModelError, PortraitError
+from ..progress import Report, silent, stage
 
 
 @dataclass(eq=False)
@@ -58,8 +59,10 @@ class Record:
         return found
 
 
-def read_snapshot(path: Path) -> dict[str, Any]:
+def read_snapshot(path: Path, report: Report = silent) -> dict[str, Any]:
     """Return the dictionary in a snapshot file, with records for its objects. Nothing of the file is executed.
+
+    `report` is told of the megabytes that were read.
 
     Raises:
         ModelError: if the file cannot be read, is no such snapshot, or names anything that such a file has no use for.
@@ -69,9 +72,11 @@ def read_snapshot(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ModelError(f'"{path}" cannot be read: {error.strerror}.', "Check the path.") from error
     try:
-        found = _Unpickler(io.BytesIO(data)).load()
+        found = _Unpickler(_Told(data, stage(report, f"Reading {path.name}"))).load()
     except ModelError as error:
         raise ModelError(f'"{path.name}" was refused: {error.message}', error.hint) from error
+    except PortraitError:  # of `report`, which stops the work
+        raise
     except Exception as error:  # a broken pickle raises nearly anything
         raise ModelError(f'"{path.name}" is no training snapshot ({type(error).__name__}).', _HINT) from error
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
@@ -80,6 +85,21 @@ def read_snapshot(path: Path) -> dict[str, Any]:
 
 
 _HINT = "Choose a published .pkl file, or a .safetensors file made by Neural Portrait."
+
+
+class _Told(io.BytesIO):
+    """Bytes that tell how far they were read."""
+
+    def __init__(self, data: bytes, tell: Callable[[int, int], None]) -> None:
+        super().__init__(data)
+        self._tell, self._megabytes = tell, len(data) // _MEGABYTE + 1
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._tell(self.tell() // _MEGABYTE, self._megabytes)
+        return super().read(size)
+
+
+_MEGABYTE = 1 << 20
 
 
 class _Inert:

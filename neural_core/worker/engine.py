@@ -21,11 +21,13 @@ from ..human.arkit import ACTIONS
 from ..mixing import Mix
 from ..progress import Report
 from ..records import JOINTS
-from ..studio import Loaded, Studio
+from ..studio import Drawing, Loaded, Studio
 from ..systems.common import Field, Portrait
 
 PREVIEW_EVERY = 10
 """Iterations between two pictures of a portrait that is being made: seconds apart without a graphics card."""
+BACKGROUNDS = ("", "model")
+"""What Render knows."""
 PORTRAITS_KEPT = 8
 """Portraits with their planes that stay in memory; the one not used for longest goes first."""
 
@@ -64,6 +66,8 @@ class Engine:
         self._studio = Studio(device)
         self._send = send
         self._held: OrderedDict[str, Held] = OrderedDict()
+        # The newest picture before it was cut out: another background needs nothing but compositing.
+        self._drawn: tuple[Field, tuple[Any, ...], Drawing] | None = None
         self._handlers: dict[type[protocol.Message], Callable[[Any, Report], Result]] = {
             protocol.Hello: self._hello,
             protocol.List: self._list,
@@ -178,10 +182,15 @@ class Engine:
         return Result(fields, arrays)
 
     def _render(self, request: protocol.Render, report: Report) -> Result:
+        if request.background not in BACKGROUNDS:
+            raise UsageError(f'There is no background "{request.background}".', 'Known: "" and "model".')
         camera = Camera.from_label(torch.tensor([request.camera]))
-        field = self._posed(request.portrait, request.controls).field
-        picture = self._studio.draw(field, camera, request.size, request.quality, report)
-        return Result({"size": request.size}, image=picture)
+        field, view = self._posed(request.portrait, request.controls).field, _view(request)
+        if self._drawn is None or self._drawn[0] is not field or self._drawn[1] != view:
+            drawing = self._studio.drawing(field, camera, request.size, request.quality, report)
+            self._drawn = field, view, drawing
+        drawing = self._drawn[2]
+        return Result({"size": request.size}, image=drawing.whole() if request.background else drawing.cut_out())
 
     def _mesh(self, request: protocol.Mesh, report: Report) -> Result:
         held = self._posed(request.portrait, request.controls)
@@ -251,6 +260,7 @@ class Engine:
 
     def _free(self, request: protocol.Free, report: Report) -> Result:
         self._held.clear()
+        self._drawn = None
         self._studio.free()
         return Result({"memory_mb": devices.memory_mb(self._studio.device)})
 
@@ -267,6 +277,11 @@ class Engine:
             raise UsageError(f'The engine holds no portrait "{name}".', "Send its file with `open` first.")
         self._held.move_to_end(name)
         return self._held[name]
+
+
+def _view(request: protocol.Render) -> tuple[Any, ...]:
+    """Return what decides how a posed portrait is drawn, its background aside."""
+    return request.camera, request.size, request.quality
 
 
 def raw(array: np.ndarray) -> protocol.RawArray:

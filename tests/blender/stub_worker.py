@@ -278,7 +278,10 @@ class Worker:
                 os._exit(3)
             if self.portraits[request.portrait][0] == "crawls":
                 time.sleep(CRAWL_S)
-            self.send(protocol.Image(request.id, raw({"image": picture(request.size, self.jaw(request))})))
+            image = picture(request.size, self.jaw(request))
+            if request.background == "model":  # of the whole square, which is what the stub has for a background
+                image[..., 3] = 255
+            self.send(protocol.Image(request.id, raw({"image": image})))
             self.send(protocol.Done(request.id, {"size": request.size, "seconds": 0.0}))
 
     def mesh(self, request: protocol.Mesh) -> None:

@@ -82,6 +82,27 @@ def read_png(path):
     return imageio.v3.imread(path)
 
 
+def test_frames_have_the_background_that_the_job_asks_for(batch, tmp_path):
+    import stub_worker
+
+    text = JOB.replace("p.blend", "q.blend").replace('frames = "1,2"', 'frames = "1"')
+    found = {}
+    for name, background in (("none", ""), ("none again", "transparent"), ("colour", "#3399ff"), ("model", "model")):
+        ran = batch(text, "--set", f'render.background="{background}"', "--resume")
+        assert ran.code == 0, ran.err
+        found[name] = read_png(tmp_path / "out" / "f_001_plane.png"), read_png(tmp_path / "out" / "f_001_scene.png")
+        assert ran.drawn() == (set() if name == "none again" else {"f_001_plane.png", "f_001_scene.png"})
+    cut = stub_worker.picture(32)
+    np.testing.assert_array_equal(found["none"][0], cut)
+    assert tuple(found["colour"][0][0, 0]) == (0x33, 0x99, 0xFF, 255)
+    np.testing.assert_array_equal(found["colour"][0][16, 16], cut[16, 16])
+    np.testing.assert_array_equal(found["model"][0][..., :3], cut[..., :3])
+    assert (found["model"][0][..., 3] == 255).all()
+    wrong = batch(text, "--set", 'render.background="blue"')
+    assert wrong.code == 2
+    assert 'render.background: "blue" is no background' in wrong.err
+
+
 def test_create_writes_frames_a_record_and_a_blend(batch, tmp_path):
     ran = batch(JOB)
     assert ran.code == 0, ran.err

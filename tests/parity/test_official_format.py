@@ -16,7 +16,7 @@ from neural_core import checkpoints, convert, models, systems
 from neural_core.cameras import Camera
 from neural_core.convert.eg3d import axes_letters
 from neural_core.convert.snapshots import read_snapshot
-from neural_core.errors import ModelError
+from neural_core.errors import ModelError, PortraitError
 from tests.parity.published import arrays, check, facts
 from tests.parity.test_eg3d_discriminators import load_discriminator
 from tests.tolerances import EG3D_LOGIT, EG3D_PICTURE, EG3D_W
@@ -210,6 +210,30 @@ def test_a_changed_network_is_refused(source, tmp_path, monkeypatch):
     with pytest.raises(ModelError, match=r"w_mean|lacks"):
         convert.convert(source, target)
     assert not target.exists()
+
+
+def test_import_tells_how_far_it_is_and_can_be_stopped(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(tmp_path))
+    told = []
+    models.import_model(source, "told", report=lambda *progress: told.append(progress))
+    reading = [done for stage, done, _ in told if stage == f"Reading {source.name}"]
+    total = source.stat().st_size // 2**20 + 1
+    assert reading == sorted(reading)
+    assert (reading[0], {of for stage, _, of in told if stage.startswith("Reading")}) == (0, {total})
+    assert reading[-1] >= total - 2
+    assert [stage for stage, *_ in told if not stage.startswith("Reading")][-1] == "Writing told.safetensors"
+
+    for number in (0, len(told) // 2, len(told) - 1):
+        calls = iter(range(len(told)))
+
+        def stop(*_, calls=calls, number=number):
+            if next(calls) == number:
+                raise PortraitError("Cancelled.", kind="cancelled")
+
+        with pytest.raises(PortraitError, match="Cancelled") as caught:
+            models.import_model(source, "stopped", report=stop)
+        assert caught.value.kind == "cancelled"
+        assert not (tmp_path / "stopped.safetensors").exists()
 
 
 def test_config_in_the_checkpoint_is_plain_json(imported):

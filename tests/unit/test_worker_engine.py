@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from neural_core import protocol, rigs
+from neural_core.errors import UsageError
 from neural_core.human.arkit import ACTIONS
 from neural_core.progress import silent
 from neural_core.records import JOINTS
@@ -66,6 +67,27 @@ def test_the_picture_follows_the_actions_and_the_neck(engine, made):
     drawn = picture(engine, made, joints={"neck": [0.0, 0.25, 0.0]})[..., 3] > 0
     expected = SIZE / 2 + 4.2647 * 0.25 * moving_ball.SHIFT / moving_ball.DISTANCE * SIZE
     assert np.nonzero(drawn)[1].mean() + 0.5 == pytest.approx(expected, abs=0.3)
+
+
+def test_the_models_own_background_is_the_picture_as_it_is_drawn(engine, made, monkeypatch):
+    """A grey ball before black; what is cut out and what is whole come of one drawing."""
+    drawn, drawing = [], engine._studio.drawing
+    monkeypatch.setattr(engine._studio, "drawing", lambda *given: drawn.append(given[2]) or drawing(*given))
+    cut = picture(engine, made)
+    camera = tuple(made.fields["camera"])
+    ball, (whole, _) = cut[..., 3] > 0, ask(engine, protocol.Render(2, "p", camera, SIZE, background="model"))
+    pixels = array(whole.arrays["image"])
+    assert (pixels[..., 3] == 255).all()
+    assert (pixels[ball][:, :3] == 128).all()
+    assert not pixels[~ball][:, :3].any()
+    np.testing.assert_array_equal(picture(engine, made), cut)
+    assert drawn == [SIZE]
+    ask(engine, protocol.Render(2, "p", camera, 32, background="model"))
+    picture(engine, made, **WIDE)
+    picture(engine, made)
+    assert drawn == [SIZE, 32, SIZE, SIZE]
+    with pytest.raises(UsageError, match='no background "sky"'):
+        ask(engine, protocol.Render(2, "p", camera, SIZE, background="sky"))
 
 
 def test_the_same_controls_are_posed_once(engine, made):
