@@ -41,7 +41,7 @@ class PORTRAIT_PT_animate(PortraitPanel, bpy.types.Panel):
         if LOOK_AT in rig:
             row = layout.row(align=True)
             row.operator(PORTRAIT_OT_look_at.bl_idname, icon="TRACKER", depress=rig[LOOK_AT] > 0.5)
-            row.prop(rig, f'["{LOOK_AT}"]', text="Influence", slider=True)
+            row.prop(rig, f'["{LOOK_AT}"]', text="", slider=True)
 
 
 class PORTRAIT_PT_expression(PortraitPanel, bpy.types.Panel):
@@ -93,5 +93,5 @@ def _draw_pose(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) ->
     row = column.row(align=True)
     row.prop(settings, "pose_on_top", toggle=True)
     row.operator(PORTRAIT_OT_mirror_expression.bl_idname, icon="MOD_MIRROR")
-    apply = row.operator(PORTRAIT_OT_apply_pose.bl_idname, icon="POSE_HLT")
+    apply = row.operator(PORTRAIT_OT_apply_pose.bl_idname, text="Apply", icon="POSE_HLT")
     apply.pose, apply.strength, apply.add = settings.pose, settings.pose_strength, settings.pose_on_top

@@ -5,7 +5,7 @@ import bpy
 
 from ..operators.speak import PORTRAIT_OT_speak
 from .animate import PORTRAIT_PT_animate
-from .common import PortraitPanel
+from .common import PortraitPanel, draw_main_action
 
 
 class PORTRAIT_PT_speak(PortraitPanel, bpy.types.Panel):
@@ -24,4 +24,4 @@ class PORTRAIT_PT_speak(PortraitPanel, bpy.types.Panel):
         column.prop(settings, "speech_strength", slider=True)
         column.prop(settings, "speech_gestures", slider=True)
         layout.prop(settings, "speech_sound")
-        layout.operator(PORTRAIT_OT_speak.bl_idname, icon="SPEAKER")
+        draw_main_action(layout, PORTRAIT_OT_speak, icon="SPEAKER")

@@ -24,6 +24,14 @@ from ..operators.setup import (
 from .common import PortraitPanel, draw_text
 
 _LOG_LINES = 6
+_ABOUT = {
+    "python": "Python {}",
+    "torch": "PyTorch {}",
+    "device": "Device: {}",
+    "memory_mb": "Memory: {} MB",
+    "threads": "Threads: {}",
+}
+"""What the engine says of itself, and how it is shown."""
 
 
 class PORTRAIT_PT_system(PortraitPanel, bpy.types.Panel):
@@ -38,9 +46,9 @@ class PORTRAIT_PT_system(PortraitPanel, bpy.types.Panel):
         column = layout.column(align=True)
         draw_text(column, f"Python: {settings.python or 'not set'}")
         column.label(text=f"Engine: {f'running (process {engine.pid})' if engine.pid else 'not running'}")
-        for name in ("python", "torch", "device", "memory_mb", "threads"):
+        for name, text in _ABOUT.items():
             if name in engine.about:
-                column.label(text=f"{name.replace('_mb', ' (MB)').capitalize()}: {engine.about[name]}")
+                column.label(text=text.format(engine.about[name]))
         column = layout.column(align=True)
         row = column.row(align=True)
         row.operator(PORTRAIT_OT_start_engine.bl_idname, icon="PLAY")
@@ -52,8 +60,10 @@ class PORTRAIT_PT_system(PortraitPanel, bpy.types.Panel):
         _draw_environment(layout)
         if engine.log:
             box = layout.box()
+            column = box.column(align=True)
+            column.scale_y = 0.75
             for line in engine.log[-_LOG_LINES:]:
-                draw_text(box, line)
+                column.label(text=line)  # cut where the sidebar ends: Copy Log has all of it
             box.operator(PORTRAIT_OT_copy_report.bl_idname, text="Copy Log", icon="COPYDOWN")
 
 

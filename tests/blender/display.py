@@ -31,8 +31,8 @@ HIGH_WINDOW = (1400, 1500)
 """For the longest part of the panel."""
 _COLOURS = 256
 """They keep a picture's file small; nobody sees it in a screenshot."""
-_TABS, _BELOW = 32, 8
-"""Columns at the right of a sidebar with the tabs; rows that are kept below its last panel."""
+_TABS, _BELOW, _FRAME = 32, 8, 16
+"""Columns at the right of a sidebar with the tabs; rows that are kept below its last panel; rows with its frame."""
 _XWD_FIELDS = struct.Struct(">25I")
 """An XWD file begins with numbers; then come its colours, 12 bytes each, and the pixels."""
 
@@ -128,7 +128,7 @@ def _photograph(pixels: np.ndarray, wanted: str, picture: Path) -> None:
 def _without_void(pixels: np.ndarray) -> np.ndarray:
     """Return a sidebar without the empty rows below its last panel; the tabs at its right do not count."""
     panels = pixels[:, :-_TABS]
-    drawn = np.flatnonzero((panels != panels[-1]).any(axis=(1, 2)))
+    drawn = np.flatnonzero((panels[:-_FRAME] != panels[-_FRAME]).any(axis=(1, 2)))
     return pixels[: drawn[-1] + _BELOW] if len(drawn) else pixels
 
 
