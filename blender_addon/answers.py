@@ -7,6 +7,7 @@ An engine of the same version always passes. What does not is a damaged one, or 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,20 @@ CAMERA_NUMBERS = 25
 SURFACE = ("rest", "faces", "colours", "bind_index", "bind_weight")
 """Arrays of Mesh's answer that are used."""
 _TEXTS = ("model", "model_hash", "system", "licence", "use", "photo", "style")
+_SLIDER_TEXTS = ("name", "group", "label", "low", "high")
 Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Slider:
+    """What can be asked of a person, in words; `value` is the person's, 0 the mean person's."""
+
+    name: str
+    group: str
+    label: str
+    low: str
+    high: str
+    value: float
 
 
 def check_portrait(fields: Mapping[str, Any], arrays: Arrays) -> None:
@@ -38,6 +52,7 @@ def check_portrait(fields: Mapping[str, Any], arrays: Arrays) -> None:
         raise _wrong("its truncation is no number")
     if not isinstance(fields.get("animatable", False), (bool, type(None))):
         raise _wrong("its animatable is neither yes nor no")
+    sliders(fields)
     notes = fields.get("notes") or []
     if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
         raise _wrong("its notes are no sentences")
@@ -53,6 +68,23 @@ def check_portrait(fields: Mapping[str, Any], arrays: Arrays) -> None:
     parents = _array(arrays, "rig/parents", "i4", len(joints))
     if any(parent >= child for child, parent in enumerate(parents.tolist())):
         raise _wrong("a joint comes before its parent")
+
+
+def sliders(fields: Mapping[str, Any]) -> list[Slider]:
+    """Return the sliders of a portrait's person. Raises ProtocolError if they make no sense."""
+    listed = fields.get("sliders") or []
+    if not isinstance(listed, list):
+        raise _wrong("its sliders are no list")
+    for entry in listed:
+        texts = [entry.get(key) for key in _SLIDER_TEXTS] if isinstance(entry, dict) else []
+        if not texts or not all(isinstance(text, str) for text in texts) or not texts[0]:
+            raise _wrong("one of its sliders has no name")
+        if not _is_number(entry.get("value")):
+            raise _wrong(f'the value of its slider "{texts[0]}" is no number')
+    names = [entry["name"] for entry in listed]
+    if len(set(names)) != len(names):
+        raise _wrong("its sliders repeat one")
+    return [Slider(*(entry[key] for key in _SLIDER_TEXTS), value=float(entry["value"])) for entry in listed]
 
 
 def check_picture(arrays: Arrays) -> np.ndarray:

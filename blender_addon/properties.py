@@ -4,6 +4,7 @@
 import bpy
 from bpy.props import (
     BoolProperty,
+    CollectionProperty,
     EnumProperty,
     FloatProperty,
     FloatVectorProperty,
@@ -14,7 +15,7 @@ from bpy.props import (
 
 from . import model_list, preferences
 from .poses import ITEMS as POSES
-from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE, STRENGTH_LIMIT
+from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE, SLIDER_LIMIT, STRENGTH_LIMIT
 
 
 def _search_models(_self: bpy.types.ID, _context: bpy.types.Context, text: str) -> list[str]:
@@ -139,8 +140,44 @@ class PortraitSettings(bpy.types.PropertyGroup):
         name="Strength", description="0 changes nothing, 1 is the pose", default=1.0, min=0.0, max=1.0
     )
     pose_on_top: BoolProperty(name="On Top", description="Put the pose on top of what the face shows, not in its place")
+    person_mix_seed: IntProperty(
+        name="Mix with",
+        description="Seed of somebody who is mixed into the selected person",
+        default=8,
+        min=0,
+        max=SEED_LIMIT,
+    )
+    person_mix: FloatProperty(
+        name="Share",
+        description="How much of them Apply mixes in: 0 nothing, 1 they alone",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+    )
+    person_search: StringProperty(
+        name="Search", description="Show only the sliders with these words", options={"TEXTEDIT_UPDATE"}
+    )
     search: StringProperty(
         name="Search", description="Show only the sliders with these words", options={"TEXTEDIT_UPDATE"}
+    )
+
+
+class PortraitSlider(bpy.types.PropertyGroup):
+    """Something that can be asked of a person, by its `name`."""
+
+    group: StringProperty(name="Group")
+    label: StringProperty(name="Label", description="What the panel calls it")
+    low: StringProperty(name="Low", description="What a low value looks like")
+    high: StringProperty(name="High", description="What a high value looks like")
+    own: FloatProperty(name="Own value", description="Where the person is")
+    value: FloatProperty(
+        name="Value",
+        description="How the person is to be when Apply is pressed: 0 is the mean person, -3 and 3 are about the ends",
+        min=-SLIDER_LIMIT,
+        max=SLIDER_LIMIT,
+        soft_min=-3.0,
+        soft_max=3.0,
+        options=set(),
     )
 
 
@@ -169,6 +206,11 @@ class PortraitIdentity(bpy.types.PropertyGroup):
     style: StringProperty(name="Style", description="The text that describes how the portrait looks")
     file: PointerProperty(
         name="Portrait file", description="The portrait itself, as text, for the engine", type=bpy.types.Text
+    )
+    changed: BoolProperty(name="Changed", description="The person was changed since it was made")
+    sliders_known: BoolProperty(name="Sliders are known", description="The engine has told what sliders there are")
+    sliders: CollectionProperty(
+        name="Sliders", description="What can be asked of the person, and what is", type=PortraitSlider
     )
     animatable: BoolProperty(name="Animatable", description="The network's picture follows the rig's sliders")
     picture_camera: FloatVectorProperty(name="Camera of the picture", size=25)
@@ -211,7 +253,7 @@ class PortraitIdentity(bpy.types.PropertyGroup):
     baked_image: PointerProperty(name="Baked frames", description="The frames on disk", type=bpy.types.Image)
 
 
-CLASSES = (PortraitSettings, PortraitIdentity)
+CLASSES = (PortraitSettings, PortraitSlider, PortraitIdentity)
 
 
 def register() -> None:

@@ -18,6 +18,8 @@ DEFAULT_MODEL = "default-next3d"
 SEED_LIMIT = 2**31 - 1
 DETAIL_RANGE = (32, 512)
 SIZE_RANGE = (16, 2048)
+SLIDER_LIMIT = 5.0
+"""As `neural_core.people` has it."""
 SPEECH_FPS_RANGE = (10.0, 120.0)
 STRENGTH_LIMIT = 3.0
 
@@ -55,8 +57,7 @@ class CreateChoice:
         """Raise UsageError for what no worker could do."""
         if not 0 <= self.seed <= SEED_LIMIT:
             raise errors.UsageError(f"The seed {self.seed} is not in 0 .. {SEED_LIMIT}.")
-        if not (0 <= self.mix_seed <= SEED_LIMIT and 0.0 <= self.mix <= 1.0):
-            raise errors.UsageError(f"Seed {self.mix_seed} cannot be mixed in by {self.mix:g}: 0 .. 1 is possible.")
+        _check_mix(self.mix_seed, self.mix)
         if not 0.0 <= self.truncation <= 2.0:
             raise errors.UsageError(f"The truncation {self.truncation:g} is not in 0 .. 2.")
         if min(self.latent_iterations, self.weight_iterations) < 0:
@@ -67,6 +68,24 @@ class CreateChoice:
             raise errors.UsageError(f"The picture size {self.size} is not in {SIZE_RANGE[0]} .. {SIZE_RANGE[1]}.")
         if not (self.make_rig or self.make_plane or self.make_mesh):
             raise errors.UsageError("Nothing is to be made.", "Switch on rig, image plane or mesh.")
+
+
+@dataclass(frozen=True)
+class PersonChoice:
+    """What is to be different about a person."""
+
+    sliders: dict[str, float] = field(default_factory=dict)
+    """Values by name; 0 is the mean person."""
+    mix_seed: int = 0
+    mix: float = 0.0
+    """How much of the person of `mix_seed` is mixed in first, 0..1."""
+    identifier: str = field(default_factory=new_identifier)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what no worker could do."""
+        _check_mix(self.mix_seed, self.mix)
+        if not (self.sliders or self.mix):
+            raise errors.UsageError("Nothing about the person is to change.", "Move a slider, or mix somebody in.")
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,12 @@ def create(choice: CreateChoice) -> protocol.Create | protocol.Reconstruct:
     return protocol.Create(0, choice.model, choice.seed, choice.truncation, choice.identifier, other, choice.mix)
 
 
+def person(source: str, choice: PersonChoice) -> protocol.Person:
+    """Return the request for another person of portrait `source`."""
+    other = choice.mix_seed if choice.mix else 0
+    return protocol.Person(0, source, choice.identifier, choice.sliders, other, choice.mix)
+
+
 def stylise(source: str, text: str, identifier: str) -> protocol.Stylise:
     """Return the request for a portrait like `source`, in a style that a text describes."""
     return protocol.Stylise(0, source, text, identifier)
@@ -156,3 +181,8 @@ def bring_in(kind: str, path: str, name: str, face: str = "") -> protocol.Import
 def mesh(identifier: str, detail: int, controls: dict[str, Any]) -> protocol.Mesh:
     """Return the request for the surface of a face that does what the controls say."""
     return protocol.Mesh(0, identifier, detail, controls)
+
+
+def _check_mix(seed: int, share: float) -> None:
+    if not (0 <= seed <= SEED_LIMIT and 0.0 <= share <= 1.0):
+        raise errors.UsageError(f"Seed {seed} cannot be mixed in by {share:g}: 0 .. 1 is possible.")

@@ -71,6 +71,7 @@ def _about() -> str:
         for root in find.roots(scene):
             identity = find.identity_of(root)
             who = identity.photo or f"seed {identity.seed}, truncation {identity.truncation:.2f}"
+            who += ", changed" if identity.changed else ""
             lines += ["", f"{root.name}: {who}", f"    Model: {identity.model} ({identity.model_hash})"]
             lines += [f'    Style: "{identity.style}"'] if identity.style else []
             lines += [f"    Licence of the model: {identity.licence}"]

@@ -104,6 +104,11 @@ def stopped_by_load(title: str) -> tuple[str, str]:
     return f"{title} was stopped: another file was opened.", "Frames that were baked are kept on disk."
 
 
+EXACT_MESHES_GONE = ("The exact meshes of frames showed the person before: they were removed.", "Bake them again.")
+"""Message and hint after another person took the place of one."""
+
+NO_SLIDERS = "This model knows its people by numbers without a name, so they have no sliders. They can be mixed."
+
 UNSAVED = "Save the file to keep baked frames"
 
 FLAME_LICENCE = (

@@ -96,6 +96,23 @@ class Created:
     surface: Surface | None
 
 
+@dataclass(frozen=True)
+class Person:
+    """Another person for a portrait of the scene, with what was asked for of it."""
+
+    portrait: Portrait
+    picture: Picture | None
+    surface: Surface | None
+
+
+@dataclass(frozen=True)
+class SurfaceWish:
+    """A surface of so many grid cells along a side, of a face that does what the controls say."""
+
+    detail: int
+    controls: dict[str, Any]
+
+
 def create(choice: requests.CreateChoice) -> Task:
     """Make a portrait, its picture from the creation camera and its surface, as far as they are wanted."""
     label = "Finding the person" if choice.photo else "Creating the portrait"
@@ -120,6 +137,25 @@ def stylise(kept: KeptPortrait, text: str, choice: requests.CreateChoice) -> Tas
     yield from _open(kept)
     reply = yield Step("Changing the style", requests.stylise(kept.identifier, text, choice.identifier))
     return (yield from _created(choice, reply))
+
+
+def person(
+    kept: KeptPortrait, choice: requests.PersonChoice, shot: requests.Shot | None, size: int, wish: SurfaceWish | None
+) -> Task:
+    """Make another person of a portrait of the scene, with a picture and a surface if they are wanted; a Person."""
+    yield from _open(kept)
+    reply = yield Step("Changing the person", requests.person(kept.identifier, choice))
+    answers.check_portrait(reply.fields, reply.arrays)
+    picture = (yield from _picture(choice.identifier, shot, size)) if shot else None
+    surface = (yield from _surface(choice.identifier, wish.detail, wish.controls)) if wish else None
+    return Person(Portrait(choice.identifier, reply.fields, reply.arrays), picture, surface)
+
+
+def read_person(kept: KeptPortrait) -> Task:
+    """Ask what the sliders of a portrait of the scene are, and where they stand; a list of answers.Slider."""
+    reply = yield Step("Reading the person", requests.open_portrait(kept.identifier, kept.data))
+    answers.check_portrait(reply.fields, reply.arrays)
+    return answers.sliders(reply.fields)
 
 
 def _created(choice: requests.CreateChoice, reply: Reply) -> Task:

@@ -11,8 +11,11 @@ starts the real worker. The name of the model decides how it behaves:
 - "heavy": has no memory to draw or to extract a surface;  "too heavy": is killed for that;
 - "moving": can be animated: jawOpen makes its pictures bluer, and its surfaces are told as they look then;
 - "crashes": the same, but it is gone when it shall draw a jaw that is open by 0.7 or more;
+- "nameless": its people have no sliders;
 - "crawls": the same as "moving", but a picture takes most of a second.
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
@@ -55,6 +58,21 @@ CAMERA = (
 )
 
 
+CHANGED = 10_000
+"""A person who was changed has the seed of before, and so many times this one as they were asked to be taller."""
+SLIDERS = {
+    "age": ("Face", "Age", "young", "old", 0.25),
+    **{f"shape_{n:02d}": ("Shape", f"Shape {n}", "", "", -1.0) for n in range(1, 13)},
+    "hair_length": ("Hair", "Hair Length", "cropped", "to the shoulders", 0.5),
+}
+"""Group, label, low and high, and where everybody is who was not changed."""
+
+
+def tallness(seed: int) -> float:
+    """Return how tall the egg of a person is, against one who was not changed."""
+    return 1.0 + 0.02 * (seed // CHANGED)
+
+
 def egg(columns: int, rows: int, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
     """Return vertices and outward triangles of an ellipsoid: a grid over longitude and latitude, seam left open."""
     longitude, latitude = np.meshgrid(np.linspace(-np.pi, np.pi, columns), np.linspace(-1.5, 1.5, rows))
@@ -75,9 +93,9 @@ def jaw_weight(vertices: np.ndarray) -> np.ndarray:
 
 
 def rig(seed: int) -> dict[str, np.ndarray]:
-    """Return the arrays of Create's answer; the seed makes the egg wider."""
+    """Return the arrays of Create's answer; the seed makes the egg wider, a change makes it taller."""
     vertices, faces = egg(49, 33)
-    vertices[:, 0] *= 1.0 + 0.02 * (seed % 5)
+    vertices *= (1.0 + 0.02 * (seed % 5), tallness(seed), 1.0)
     jaw = jaw_weight(vertices)
     weights = np.zeros((len(vertices), len(JOINTS)), np.float32)
     weights[:, JOINTS.index("jaw")], weights[:, JOINTS.index("head")] = jaw, 1.0 - jaw
@@ -96,7 +114,7 @@ def rig(seed: int) -> dict[str, np.ndarray]:
         "rig/uv": np.stack([vertices[:, 0] * 5 + 0.5, vertices[:, 1] * 4 + 0.5], axis=1).astype(np.float32),
         "rig/uv_faces": faces,
         "rig/weights": weights,
-        "rig/joints": joints.astype(np.float32),
+        "rig/joints": (joints * (1.0, tallness(seed), 1.0)).astype(np.float32),
         "rig/parents": np.array(PARENTS, np.int32),
         "rig/actions": actions,
     }
@@ -108,7 +126,7 @@ def surface(seed: int, detail: int, jaw: float = 0.0) -> dict[str, np.ndarray]:
     With an open jaw its vertices are lower than at rest, all of them, so that nobody can take one for the other.
     """
     vertices, faces = egg(detail // 2 + 1, detail // 3 + 1, scale=1.02)
-    vertices[:, 0] *= 1.0 + 0.02 * (seed % 5)
+    vertices *= (1.0 + 0.02 * (seed % 5), tallness(seed), 1.0)
     distance = np.linalg.norm(vertices[:, None] - rig(seed)["rig/vertices"][None], axis=2)
     index = np.argsort(distance, axis=1)[:, :4]
     weight = 1.0 / (np.take_along_axis(distance, index, axis=1) + 1e-4)
@@ -148,6 +166,7 @@ class Worker:
         self.requests: queue.Queue[protocol.Message | None] = queue.Queue()
         self.cancelled: set[int] = set()
         self.portraits: dict[str, tuple[str, int]] = {}
+        self.asked: dict[int, dict[str, float]] = {}
 
     def send(self, message: protocol.Message) -> None:
         with self.lock:
@@ -224,6 +243,16 @@ class Worker:
             self.previews(request.id, request.iterations)
             self.created(request.id, request.portrait, 0.7)
 
+    def person(self, request: protocol.Person) -> None:
+        """A person who is taller by what was asked of all sliders and of the mix together."""
+        if not self.known(request.id, request.source):
+            return
+        model, seed = self.portraits[request.source]
+        taller = round(sum(abs(value) for value in request.sliders.values()) + request.mix * request.mix_seed)
+        self.portraits[request.portrait] = (model, seed + CHANGED * taller)
+        self.asked[seed + CHANGED * taller] = {**self.asked.get(seed, {}), **request.sliders}
+        self.created(request.id, request.portrait, 0.7)
+
     def speak(self, request: protocol.Speak) -> None:
         """A second of speech: a jaw that opens and shuts, and a head that turns to its left if it may."""
         if not Path(request.audio).is_file():
@@ -258,19 +287,26 @@ class Worker:
             "licence": "CC0-1.0",
             "licence_url": "",
             "use": "any",
-            "seed": None if truncation is None else seed,
+            "seed": None if truncation is None else seed % CHANGED,
             "truncation": truncation,
             "camera": list(CAMERA),
             "joint_names": list(JOINTS),
             "action_names": list(ACTIONS),
             "animatable": model.encode() in MOVING,
             "controls": [],
+            "sliders": self.sliders(seed) if model != "nameless" else [],
             "notes": ["The face looks away."] if truncation is None else [],
         }
         arrays = rig(seed)
         if model.encode() in MOVING:
             arrays["portrait"] = np.frombuffer(b"stub %s %d" % (model.encode(), seed), np.uint8)
         self.send(protocol.Done(number, fields, raw(arrays)))
+
+    def sliders(self, seed: int) -> list[dict[str, object]]:
+        """Return what can be asked of a person, and where they are."""
+        words = ("group", "label", "low", "high", "value")
+        told = [{"name": name, **dict(zip(words, facts, strict=True))} for name, facts in SLIDERS.items()]
+        return [{**one, "value": self.asked.get(seed, {}).get(one["name"], one["value"])} for one in told]
 
     def render(self, request: protocol.Render) -> None:
         if self.known(request.id, request.portrait):
