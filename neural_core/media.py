@@ -255,6 +255,18 @@ def read_clip(path: Path) -> Iterator[Frame]:
             raise InputError(f'"{path}" is a video without a single frame.', "Record it again.")
 
 
+def frame_count(path: Path) -> int:
+    """Return how many frames a film says that it has; 0 where it says nothing, or cannot be read."""
+    import av
+    from av.error import FFmpegError
+
+    try:
+        with av.open(str(path)) as film:
+            return max((stream.frames for stream in film.streams.video), default=0)
+    except (FFmpegError, OSError):
+        return 0
+
+
 def _time_after(before: float, said: float | None, start: float | None, step: float) -> float:
     """Return when a frame is shown, in seconds since the first.
 

@@ -94,11 +94,13 @@ class Create(Message):
 
 @dataclass(frozen=True)
 class Reconstruct(Message):
-    """Make a portrait of the person in a photo, and keep it under the client's name `portrait`.
+    """Make a portrait of the person in a photo or a clip, and keep it under the client's name `portrait`.
 
-    `photo` is a file that the worker can read. The person is looked for in `latent_iterations` steps, then the weights
-    are tuned in `weight_iterations`. Until it is finished, `image` answers show the person so far. `done` is that of
-    Create, without seed and truncation, but with psnr (decibels between photo and portrait) and notes (sentences).
+    `photo` is a file that the worker can read; of a clip at most `frames` frames are looked at, from its start, and the
+    best from the front and from the sides are taken. The person is looked for in `latent_iterations` steps, then the
+    weights are tuned in `weight_iterations`. Until it is finished, `image` answers show the person so far. `done` is
+    that of Create, without seed and truncation, but with psnr (decibels between photo and portrait), frames (numbers of
+    those that were taken from a clip) and notes (sentences).
     """
 
     type = "reconstruct"
@@ -107,6 +109,7 @@ class Reconstruct(Message):
     portrait: str
     latent_iterations: int = 450
     weight_iterations: int = 500
+    frames: int = 250
 
 
 @dataclass(frozen=True)
@@ -215,6 +218,21 @@ class Speak(Message):
 
 
 @dataclass(frozen=True)
+class Track(Message):
+    """Follow the face in a clip and tell what it does. `clip` is a file that the worker can read.
+
+    At most `frames` of its frames are looked at, from its start. `smoothing` is the deviation of a filter over time,
+    seconds. `done` gives fps (as many values a second as the clip has frames), start (seconds from the clip's first
+    frame to the first value), seconds, names (as of Speak), notes (sentences), and array curves f4[frames, names].
+    """
+
+    type = "track"
+    clip: str
+    frames: int = 250
+    smoothing: float = 0.0
+
+
+@dataclass(frozen=True)
 class Face(Message):
     """Read a face model of the user's (FLAME or SMPL, as `faces import` brought it in): `face` "" for the only one.
 
@@ -314,7 +332,7 @@ class Error(Message):
 
 REQUESTS: tuple[type[Message], ...] = (
     *(Hello, List, Load, Create, Reconstruct, Stylise, Person, Open, Render, Mesh, Export),
-    *(Speak, Face, Import, Free, Cancel),
+    *(Speak, Track, Face, Import, Free, Cancel),
 )
 ANSWERS: tuple[type[Message], ...] = (Progress, Image, Array, Done, Error)
 MESSAGES: dict[str, type[Message]] = {message.type: message for message in REQUESTS + ANSWERS}

@@ -51,6 +51,7 @@ from .messages import (
     Render,
     Speak,
     Stylise,
+    Track,
 )
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "Render",
     "Speak",
     "Stylise",
+    "Track",
     "encode",
     "read",
     "write",

@@ -22,12 +22,13 @@ from numpy.typing import NDArray
 from .. import media
 from ..errors import InputError
 from ..progress import Report, silent
-from .align import Crop, first_crop, framing_head
+from .align import Crop, cut, first_crop, framing_head
 from .detect import SMALLEST_FACE, Face
 from .fit import FaceFit, fit_face
 from .labels import Captured, Shot, Tools, captured
 from .patches import Evidence
 from .photo import look_again, read_pixels
+from .smoothing import smooth, smooth_crops
 
 CLIP_SIZE = 256
 
@@ -41,6 +42,8 @@ _SMALL = 32  # their sides
 _JOINT_FRAMES = 16  # frames that say who the person is
 _DISAGREES, _NOISE = 2.0, 0.01  # a frame's error is too large beyond so many medians and this
 _MOST_DROPPED = 1 / 3  # share of the frames of a scene
+_FACE_SHARE, _SHARP = 0.5, 128  # share of a crop's side that the face takes, and its pixels where it is seen sharply
+_BY_FRAME = [field.name for field in fields(FaceFit) if field.name not in ("shape", "notes")]
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,81 @@ class _Seen:
     """[478, 2] pixels; None without a face."""
     cut: bool
     """Whether a new scene begins here."""
+
+
+@dataclass(frozen=True)
+class Followed:
+    """One face in the n frames of a scene that agree on who it is.
+
+    Attributes:
+        file: name of the clip.
+        fps: its frames a second.
+        span: seconds from the clip's start to the scene's first and last frame.
+        numbers: which frames of the clip they are.
+        times: [n] seconds since the clip's start.
+        crops: EG3D's.
+        points: [n, 478, 2] landmarks in pixels of the frames, filtered over time.
+        sharpness: [n] mean square of the differences between neighbouring pixels of the face, grey 0..1.
+        fit: the face in the crops.
+        dropped: how many frames of the scene do not agree.
+        notes: sentences for the user.
+    """
+
+    file: str
+    fps: float
+    span: tuple[float, float]
+    numbers: tuple[int, ...]
+    times: Array
+    crops: tuple[Crop, ...]
+    points: Array
+    sharpness: Array
+    fit: FaceFit
+    dropped: int
+    notes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def follow_clip(tools: Tools, path: Path, most: int = 250, report: Report = silent) -> Followed:
+    """Return the face in the longest scene of a clip, frame by frame; arguments and errors as of `capture_clip`."""
+    seen, notes = _look(tools, path, most, report)
+    found = _scenes(seen, path.name)
+    followed = _follow_scene(tools, path, max(found, key=len), report)
+    if len(found) > 1:
+        notes.append(f'"{path.name}" has {len(found)} scenes; the longest was taken.')
+    return replace(followed, notes=(*notes, *followed.notes))
+
+
+def capture_frames(
+    tools: Tools, path: Path, followed: Followed, chosen: Sequence[int], size: int = CLIP_SIZE, report: Report = silent
+) -> Captured:
+    """Return all that is known of some frames of a clip.
+
+    Args:
+        tools: the networks and the face model.
+        path: the clip.
+        followed: the face in it.
+        chosen: indices of its frames, rising.
+        size: side of the crops in pixels.
+        report: told of the stages.
+    """
+    place_of = {followed.numbers[index]: index for index in chosen}
+
+    def shots() -> Iterator[Shot]:
+        for done, (number, photo) in enumerate(_photos(path, place_of)):
+            report("Cutting the person out", done, len(place_of))
+            index = place_of[number]
+            time = followed.times[index] - followed.times[0]
+            yield Shot(photo, followed.crops[index], followed.points[index], float(time))
+
+    source = {
+        "file": followed.file,
+        "fps": round(followed.fps, 3),
+        "frames": list(place_of),
+        "dropped": followed.dropped,
+    }
+    return captured(tools, shots(), _picked(followed.fit, chosen), size, source, followed.notes)
 
 
 def capture_clip(tools: Tools, path: Path, size: int = CLIP_SIZE, most: int = 250, report: Report = silent) -> Captured:
@@ -68,13 +146,8 @@ def capture_clip(tools: Tools, path: Path, size: int = CLIP_SIZE, most: int = 25
     Raises:
         InputError: the file is no video, or there is no face in it that can be followed.
     """
-    seen, notes = _look(tools, path, most, report)
-    found = _scenes(seen, path.name)
-    longest = max(found, key=len)
-    result = _capture_scene(tools, path, longest, size, report)
-    if len(found) > 1:
-        notes.append(f'"{path.name}" has {len(found)} scenes; the longest was taken.')
-    return replace(result, notes=(*notes, *result.notes))
+    followed = follow_clip(tools, path, most, report)
+    return capture_frames(tools, path, followed, range(len(followed)), size, report)
 
 
 def capture_scenes(
@@ -89,12 +162,13 @@ def capture_scenes(
     used = 0
     for scene in _scenes(seen, path.name):
         try:
-            result = _capture_scene(tools, path, scene, size, report)
+            followed = _follow_scene(tools, path, scene, report)
         except InputError as error:
             problems.append(error.message)
             continue
         used += 1
-        yield replace(result, notes=(*notes, *result.notes))
+        followed = replace(followed, notes=(*notes, *followed.notes))
+        yield capture_frames(tools, path, followed, range(len(followed)), size, report)
         notes = []
     if problems:
         raise InputError(" ".join(problems), "The other scenes were used." if used else "Use another clip.")
@@ -107,11 +181,12 @@ def _look(tools: Tools, path: Path, most: int, report: Report) -> tuple[list[_Se
     a flash that leaves nothing to see) is no cut. A flash in which the face is still found is one, and so is its end.
     """
     seen: list[_Seen] = []
+    total = min(most, media.frame_count(path) or most)
     before: tuple[Face, Array] | None = None
     for number, frame in enumerate(media.read_clip(path)):
         if number == most:
             return seen, [f'Only the first {most} frames of "{path.name}" were used.']
-        report("Looking for the face", number, most)
+        report("Looking for the face", number, total)
         small = _small(frame.picture)
         cut = before is not None and float(np.abs(small - before[1]).mean()) > _CUT
         if before is None or cut:
@@ -165,24 +240,27 @@ def _scenes(seen: Sequence[_Seen], name: str) -> list[list[_Seen]]:
     return usable
 
 
-def _capture_scene(tools: Tools, path: Path, scene: list[_Seen], size: int, report: Report) -> Captured:
-    """Return everything about a scene. Raises InputError if too many of its frames disagree."""
+def _follow_scene(tools: Tools, path: Path, scene: list[_Seen], report: Report) -> Followed:
+    """Return the face in a scene. Raises InputError if too many of its frames disagree."""
     faces = {frame.number: frame.points for frame in scene if frame.points is not None}
     time_of = {frame.number: frame.time for frame in scene}
     crops = [first_crop(points, tools.model) for points in faces.values()]
-    wanted = dict(zip(faces, _smooth_crops(crops, np.array([time_of[number] for number in faces])), strict=True))
+    at = np.array([time_of[number] for number in faces])
+    wanted = dict(zip(faces, smooth_crops(crops, at, _LOW_PASS_CROPS), strict=True))
     found: dict[int, Array] = {}
     evidence: dict[int, Evidence | None] = {}
+    sharpness: dict[int, float] = {}
     for done, (number, photo) in enumerate(_photos(path, wanted)):
         report("Looking closely", done, len(wanted))
         points = look_again(tools.finder, photo, wanted[number])
         if points is not None:
             found[number] = points
             evidence[number] = read_pixels(photo, wanted[number], points)
+            sharpness[number] = _sharpness(photo, wanted[number])
     if len(found) < _SHORTEST:
         raise InputError(f'What looked like a face in "{path.name}" is none at a second look.', "Use another clip.")
     times = np.array([time_of[number] for number in found])
-    points = _smooth(np.stack(list(found.values())), times, _LOW_PASS_POINTS)
+    points = smooth(np.stack(list(found.values())), times, _LOW_PASS_POINTS)
     crops = [wanted[number] for number in found]
     fit, crops, kept = _fit(tools, points, list(evidence.values()), crops, times, report)
     numbers = [list(found)[index] for index in kept]
@@ -192,19 +270,28 @@ def _capture_scene(tools: Tools, path: Path, scene: list[_Seen], size: int, repo
             f'{dropped} of {len(scene)} frames of a scene of "{path.name}" show no face that agrees with the others.',
             "Use a clip in which one face is seen all the time.",
         )
-    places = {number: (crop, points[index]) for number, crop, index in zip(numbers, crops, kept, strict=True)}
-
-    def shots() -> Iterator[Shot]:
-        for done, (number, photo) in enumerate(_photos(path, places)):
-            report("Cutting the person out", done, len(places))
-            crop, seen_at = places[number]
-            yield Shot(photo, crop, seen_at, time_of[number] - time_of[numbers[0]])
-
-    span = scene[-1].time - scene[0].time
-    fps = (len(scene) - 1) / span if span > 0 else 25.0
-    source = {"file": path.name, "fps": round(fps, 3), "frames": numbers, "dropped": dropped}
+    span = scene[0].time, scene[-1].time
     note = (f"{dropped} of {len(scene)} frames disagreed and were dropped.",) if dropped else ()
-    return captured(tools, shots(), fit, size, source, (*note, *fit.notes))
+    return Followed(
+        file=path.name,
+        fps=(len(scene) - 1) / (span[1] - span[0]) if span[1] > span[0] else 25.0,
+        span=span,
+        numbers=tuple(numbers),
+        times=times[kept],
+        crops=tuple(crops),
+        points=points[kept],
+        sharpness=np.array([sharpness[number] for number in numbers]),
+        fit=fit,
+        dropped=dropped,
+        notes=(*note, *fit.notes),
+    )
+
+
+def _sharpness(photo: NDArray[np.uint8], crop: Crop) -> float:
+    """Return how much neighbouring pixels of the middle of a crop differ, mean square of grey in 0..1."""
+    inner = crop.inner(np.array([0.5, 0.5]), _FACE_SHARE, 0.0)
+    grey = cut(photo, inner, _SHARP)[0].mean(axis=-1) / 255
+    return float(np.square(np.diff(grey, axis=0)).mean() + np.square(np.diff(grey, axis=1)).mean())
 
 
 def _photos(path: Path, wanted: Mapping[int, object]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -233,7 +320,7 @@ def _fit(
         times: [n] seconds.
         report: told of the progress.
     """
-    shape = _person(tools, points, evidence, crops)
+    shape = _person(tools, points, evidence, crops, report)
 
     def fit_all(crops: list[Crop]) -> list[FaceFit | None]:
         fits = []
@@ -251,7 +338,7 @@ def _fit(
     errors = np.array([float(fit.error[0]) for fit in first if fit is not None])
     good = [i for i, error in zip(good, errors, strict=True) if error <= _DISAGREES * np.median(errors) + _NOISE]
     framed = [framing_head(crops[i], fit.cameras[0]) for i in good if (fit := first[i]) is not None]
-    framed = _smooth_crops(framed, times[good])
+    framed = smooth_crops(framed, times[good], _LOW_PASS_CROPS)
     points, evidence = points[good], [evidence[index] for index in good]
     second = fit_all(framed)
     kept = [index for index, fit in enumerate(second) if fit is not None]
@@ -264,7 +351,9 @@ def _nobody() -> InputError:
     return InputError("In no frame of a scene could a face be fitted.", "Use another clip.")
 
 
-def _person(tools: Tools, points: Array, evidence: list[Evidence | None], crops: list[Crop]) -> NDArray[np.float32]:
+def _person(
+    tools: Tools, points: Array, evidence: list[Evidence | None], crops: list[Crop], report: Report = silent
+) -> NDArray[np.float32]:
     """Return the identity that frames spread over a scene share."""
 
     def fit(chosen: Sequence[int]) -> FaceFit:
@@ -272,7 +361,12 @@ def _person(tools: Tools, points: Array, evidence: list[Evidence | None], crops:
         return fit_face(tools.model, places, evidence=[evidence[index] for index in chosen])
 
     chosen = np.unique(np.linspace(0, len(points) - 1, _JOINT_FRAMES).round().astype(int)).tolist()
-    alone = {index: found for index in chosen if (found := _try(lambda index=index: fit([index]))) is not None}
+    alone: dict[int, FaceFit] = {}
+    for done, index in enumerate(chosen):
+        report("Finding out who it is", done, len(chosen))
+        found = _try(lambda index=index: fit([index]))
+        if found is not None:
+            alone[index] = found
     if not alone:
         return fit(chosen[:1]).shape  # raises, and says why
     together = _try(lambda: fit(list(alone)))
@@ -292,33 +386,9 @@ def _try(fit: Callable[[], FaceFit]) -> FaceFit | None:
 
 def _joined(fits: list[FaceFit]) -> FaceFit:
     """Return fits of single frames with the same identity as one."""
-    alone = ("shape", "notes")
-    names = [field.name for field in fields(FaceFit) if field.name not in alone]
-    return replace(fits[0], **{name: np.concatenate([getattr(fit, name) for fit in fits]) for name in names})
+    return replace(fits[0], **{name: np.concatenate([getattr(fit, name) for fit in fits]) for name in _BY_FRAME})
 
 
-def _smooth_crops(crops: list[Crop], times: Array) -> list[Crop]:
-    """Return crops whose place, size and angle are filtered over time."""
-    angles = np.unwrap([crop.angle for crop in crops])
-    values = np.stack([[*crop.centre, np.log(crop.side)] for crop in crops])
-    values = _smooth(np.column_stack([values, angles]), times, _LOW_PASS_CROPS)
-    return [Crop((float(x), float(y)), float(np.exp(side)), float(angle)) for x, y, side, angle in values]
-
-
-def _smooth(values: Array, times: Array, deviation: float) -> Array:
-    """Return values [n, ...] at times [n] filtered by a Gaussian over time, seconds.
-
-    In every window a line is fitted rather than a mean taken: a steady motion stays what it is, also at the ends.
-    """
-    offset = times[None, :] - times[:, None]
-    weight = np.exp(-((offset / deviation) ** 2) / 2)
-    s0, s1, s2 = (weight.sum(1), (weight * offset).sum(1), (weight * offset**2).sum(1))
-    spread = s0 * s2 - s1**2
-    # With one neighbour, or none, there is no line.
-    line = spread > 1e-9 * s0 * np.maximum(s2, 1e-12)
-    kernel = np.where(
-        line[:, None],
-        weight * (s2[:, None] - s1[:, None] * offset) / np.where(line, spread, 1.0)[:, None],
-        weight / s0[:, None],
-    )
-    return np.tensordot(kernel, values, axes=1)
+def _picked(fit: FaceFit, chosen: Sequence[int]) -> FaceFit:
+    """Return the fit of some of its frames."""
+    return replace(fit, **{name: getattr(fit, name)[list(chosen)] for name in _BY_FRAME})

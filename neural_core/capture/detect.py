@@ -41,7 +41,8 @@ def check_available() -> None:
     """Raise PortraitError if mediapipe is not installed."""
     if not available():
         raise PortraitError(
-            "Photos cannot be captured, because mediapipe is not installed.", 'pip install "neural-portrait[capture]"'
+            "Photos and clips cannot be used, because the engine's Python lacks mediapipe.",
+            'Install it there: pip install "neural-portrait[capture]"',
         )
 
 

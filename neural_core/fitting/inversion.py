@@ -4,14 +4,14 @@
 First the *pivot* is found: the latents of a person of the model who is most like the picture, weights standing still.
 Then the weights are tuned until that person is the one in the picture. Between its turns the picture gives way to two
 others: its mirror image, since heads are nearly symmetric, and other views of the pivot, without which what the picture
-does not show would change at will.
+does not show would change at will. Where there are other pictures of the person, they take the mirror image's place.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +41,8 @@ KEEP = 0.5
 """Weight of the pivot's other views beside the picture."""
 MIRROR = 0.3
 """Weight of the mirrored picture beside the picture, where that shows one side."""
+OTHERS = 0.7
+"""Weight of other pictures of the same person beside the picture: a side is fitted to landmarks less exactly."""
 MIRRORED_FROM = 0.3
 """How far from the side (0..1, from 30 degrees on) a picture has to be taken before the mirrored one is worth the time
 of a look at the picture."""
@@ -110,7 +112,14 @@ class Length:
 class Inversion:
     """A portrait in the making: `step` after `step`; it can be looked at, put away and taken up again at any time."""
 
-    def __init__(self, system: Tunable, target: Target, length: Length, lpips: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        system: Tunable,
+        target: Target,
+        length: Length,
+        lpips: nn.Module | None = None,
+        others: Sequence[Target] = (),
+    ) -> None:
         """Start from the mean person with the picture's face.
 
         Args:
@@ -118,8 +127,10 @@ class Inversion:
             target: the picture.
             length: how many steps there will be.
             lpips: the network of LPIPS (`perceptual.lpips`), if there is one.
+            others: further pictures of the same person, from other sides.
         """
         self.system, self.target, self.length, self.lpips = system, target, length, lpips
+        self.others = tuple(others)
         self.iteration = 0
         self.latents = start_latents(system, target.shape)
         self.generator = tuned_copy(system.generator, tuned_names(system.generator)).train()
@@ -199,11 +210,15 @@ class Inversion:
     def _loss(self, chance: Sampling) -> Tensor:
         """Return the loss of this iteration.
 
-        One of four looks at the mirrored picture, if that shows what the picture does not, and, where weights are
-        tuned, one at another view of the pivot; the others look at the picture.
+        Of four one looks at the mirrored picture, if that shows what the picture does not, and, where weights are
+        tuned, one at another view of the pivot; the rest look at the picture. Other pictures of the person are looked
+        at instead of the mirrored one, and twice as often until weights are tuned.
         """
         turn, from_the_side = self.iteration % 4, self._from_the_side()
-        if turn == 1 and self.tunes:
+        if self.others and (turn == 3 or (turn == 1 and not self.tunes)):
+            number = self.iteration // (4 if self.tunes else 2) % len(self.others)
+            loss = OTHERS * self._unlike(self.others[number], chance)
+        elif turn == 1 and self.tunes:
             camera, pivot = self._pivot[self.iteration // 4 % len(self._pivot)]
             seen = to_size(self._see(camera, self.target.controls, chance).image, self.target.picture.shape[-1])
             loss = KEEP * unlikeness((seen + 1) / 2, (pivot + 1) / 2, torch.ones_like(pivot[:, :1]))

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a photo to a portrait: the person is captured (`capture/photo.py`), then a model is fitted to them."""
+"""From a photo or a clip to a portrait: the person is captured (`capture/`), then a model is fitted to them.
+
+Of a clip the best frame from the front counts as the photo, and frames from the sides are further pictures.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,7 +25,7 @@ from .. import checkpoints, others
 from ..cameras import Camera
 from ..errors import InputError, PortraitError, UsageError
 from ..files import write_bytes
-from ..media import Picture
+from ..media import Picture, is_clip
 from ..models import DEFAULT_MODEL
 from ..perceptual import SMALLEST, lpips
 from ..progress import Report, silent
@@ -32,6 +35,10 @@ from ..systems.common import Portrait, System
 from .inversion import Inversion, Length, Target, over
 from .likeness import psnr
 from .tunable import Tunable
+
+if TYPE_CHECKING:
+    from ..capture.labels import Captured, Tools
+    from ..capture.last_clip import LastClip
 
 Preview = Callable[[Picture, int], object]
 """Called with a picture of the person so far, [h, w, 4], and the number of iterations done."""
@@ -54,6 +61,8 @@ class Options:
     """Iterations."""
     preview_every: int = 25
     """Iterations between two previews."""
+    frames: int = 250
+    """Of a clip: how many frames are looked at, from its start."""
     state: Path | None = None
     """A file in which the work is kept while it goes on: if the process ends, the same call goes on from there. It is
     deleted when the portrait is done."""
@@ -65,8 +74,9 @@ def reconstruct(
     options: Options,
     report: Report = silent,
     on_preview: Preview | None = None,
+    memory: LastClip | None = None,
 ) -> Portrait:
-    """Return the portrait of the person in a photo.
+    """Return the portrait of the person in a photo or a clip.
 
     Args:
         studio: keeps the model.
@@ -74,9 +84,10 @@ def reconstruct(
         options: which model, how long.
         report: told of progress; may raise to stop, and the state file then has the work so far.
         on_preview: shown the person so far.
+        memory: keeps the face that was followed in a clip for others who want it.
 
     Raises:
-        InputError: there is no face in the photo, or the state file is of other work.
+        InputError: there is no face in the photo or clip, or the state file is of other work.
         ModelError: if the model is missing or damaged.
     """
     loaded = studio.load(options.model, report)
@@ -85,11 +96,16 @@ def reconstruct(
         raise UsageError(f'Model "{loaded.model.name}" cannot be fitted to a photo.')
     report("Starting the face finder", 0, 1)
     from ..capture.labels import Tools
-    from ..capture.photo import capture_photo
 
+    size = max(_CAPTURED, system.info.image_size)
     with Tools() as tools:
-        captured = capture_photo(tools, picture, max(_CAPTURED, system.info.image_size), report)
-    target = target_of(captured.record, captured.pictures[0], system, studio.device)
+        if isinstance(picture, Path) and is_clip(picture):
+            captured, views = _of_clip(tools, picture, size, options.frames, report, memory)
+        else:
+            from ..capture.photo import capture_photo
+
+            captured, views = capture_photo(tools, picture, size, report), [0]
+    target, *others = (target_of(captured.record, captured.pictures[i], system, studio.device, i) for i in views)
     said = {
         **_facts(loaded),
         "source": captured.record.source["file"],
@@ -97,7 +113,23 @@ def reconstruct(
         "iterations": [options.length.latents, options.length.weights],
         "notes": list(captured.notes),
     }
-    return fit(system, target, options, said, report, on_preview)
+    if "frames" in captured.record.source:
+        said["frames"] = [captured.record.source["frames"][index] for index in views]
+    return fit(system, target, options, said, report, on_preview, others)
+
+
+def _of_clip(
+    tools: Tools, path: Path, size: int, most: int, report: Report, memory: LastClip | None
+) -> tuple[Captured, list[int]]:
+    """Return the best frames of a clip, and their order: that from the front is the first."""
+    from ..capture.clip import capture_frames, follow_clip
+    from ..capture.views import choose_views
+
+    followed = (memory.follow if memory else follow_clip)(tools, path, most, report)
+    chosen = choose_views(followed)
+    rising = sorted(chosen)
+    captured = capture_frames(tools, path, followed, rising, size, report)
+    return captured, [rising.index(index) for index in chosen]
 
 
 def fit(
@@ -107,12 +139,13 @@ def fit(
     provenance: Mapping[str, Any],
     report: Report = silent,
     on_preview: Preview | None = None,
+    others: Sequence[Target] = (),
 ) -> Portrait:
-    """Return the portrait of the person in a captured picture; arguments as `reconstruct` has them.
+    """Return the portrait of the person in a captured picture, and in others; arguments as `reconstruct` has them.
 
     The portrait's provenance says with "psnr" how near the person came to the picture, in decibels.
     """
-    inversion = Inversion(system, target, options.length, users_lpips(target))
+    inversion = Inversion(system, target, options.length, users_lpips(target), others)
     key = _key(inversion)
     if options.state is not None and options.state.exists():
         _resume(inversion, options.state, key)
@@ -134,16 +167,20 @@ def fit(
     return dataclasses.replace(portrait, provenance=said)
 
 
-def target_of(record: Record, picture: NDArray[np.uint8], system: System, device: torch.device | str) -> Target:
+def target_of(
+    record: Record, picture: NDArray[np.uint8], system: System, device: torch.device | str, frame: int = 0
+) -> Target:
     """Return what a captured photo asks of a model.
 
     Args:
-        record: of one frame.
+        record: what is known of it.
         picture: [s, s, 3] the frame.
         system: the model.
         device: where the target goes.
+        frame: which of the record's frames it is.
     """
     size = system.info.image_size
+    label = torch.from_numpy(record.cameras[frame : frame + 1])
 
     def tensor(array: NDArray[Any]) -> Tensor:
         """Return [h, w] or [h, w, 3] as [1, c, size, size]."""
@@ -151,13 +188,13 @@ def target_of(record: Record, picture: NDArray[np.uint8], system: System, device
         return F.interpolate(image, (size, size), mode="bilinear", antialias=True).to(device)
 
     known = {control.name for control in system.info.controls}
-    controls = {"actions": torch.from_numpy(record.actions[0]).to(device)} if "actions" in known else None
+    controls = {"actions": torch.from_numpy(record.actions[frame]).to(device)} if "actions" in known else None
     return Target(
         picture=tensor(picture) / 255,
-        alpha=tensor(record.alpha[0]) / 255,
-        background=tensor(record.background[0]) / 255,
-        weight=tensor(pixel_weights(record)[0]),
-        camera=Camera.from_label(torch.from_numpy(record.cameras[:1])).scaled(1 / HEAD_TO_MODEL).to(device),
+        alpha=tensor(record.alpha[frame]) / 255,
+        background=tensor(record.background[frame]) / 255,
+        weight=tensor(pixel_weights(record)[frame]),
+        camera=Camera.from_label(label).scaled(1 / HEAD_TO_MODEL).to(device),
         shape=torch.from_numpy(record.shape).to(device),
         controls=controls,
     )
@@ -195,10 +232,10 @@ def _bytes(picture: Tensor) -> Picture:
 
 def _key(inversion: Inversion) -> str:
     """Return a text that differs for every other work."""
-    target = inversion.target
     digest = hashlib.sha256(inversion.portrait().checkpoint_hash.encode())
-    for tensor in (target.picture, target.alpha, target.camera.label()):
-        digest.update(tensor.cpu().numpy().tobytes())
+    for target in (inversion.target, *inversion.others):
+        for tensor in (target.picture, target.alpha, target.camera.label()):
+            digest.update(tensor.cpu().numpy().tobytes())
     return json.dumps([digest.hexdigest(), dataclasses.asdict(inversion.length), inversion.lpips is not None])
 
 

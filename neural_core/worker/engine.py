@@ -16,6 +16,8 @@ import torch
 
 from .. import __version__, controls, devices, mesh, models, people, portraits, protocol, rigs, studio
 from ..cameras import Camera
+from ..capture.last_clip import LastClip
+from ..curves import Curves, columns
 from ..errors import ProtocolError, UsageError
 from ..human.arkit import ACTIONS
 from ..mixing import Mix
@@ -68,6 +70,7 @@ class Engine:
         self._held: OrderedDict[str, Held] = OrderedDict()
         # The newest picture before it was cut out: another background needs nothing but compositing.
         self._drawn: tuple[Field, tuple[Any, ...], Drawing] | None = None
+        self._clip = LastClip()
         self._handlers: dict[type[protocol.Message], Callable[[Any, Report], Result]] = {
             protocol.Hello: self._hello,
             protocol.List: self._list,
@@ -81,6 +84,7 @@ class Engine:
             protocol.Mesh: self._mesh,
             protocol.Export: self._export,
             protocol.Speak: self._speak,
+            protocol.Track: self._track,
             protocol.Face: self._face,
             protocol.Import: self._import,
             protocol.Free: self._free,
@@ -117,9 +121,9 @@ class Engine:
         from ..fitting.reconstruct import Options, reconstruct
 
         length = Length(request.latent_iterations, request.weight_iterations)
-        options = Options(request.model, length, preview_every=PREVIEW_EVERY)
+        options = Options(request.model, length, PREVIEW_EVERY, request.frames)
         show = self._shower(request)
-        portrait = reconstruct(self._studio, Path(request.photo), options, report, show)
+        portrait = reconstruct(self._studio, Path(request.photo), options, report, show, self._clip)
         return self._hold(request.portrait, self._studio.load(request.model, report), portrait, report)
 
     def _stylise(self, request: protocol.Stylise, report: Report) -> Result:
@@ -166,7 +170,7 @@ class Engine:
         self._held.move_to_end(name)
         while len(self._held) > PORTRAITS_KEPT:
             self._held.popitem(last=False)
-        known = ("seed", "truncation", "licence", "licence_url", "use", "psnr", "notes")
+        known = ("seed", "truncation", "licence", "licence_url", "use", "psnr", "frames", "notes")
         fields = {
             **{key: portrait.provenance.get(key) for key in known},
             "model": loaded.model.name,
@@ -213,14 +217,25 @@ class Engine:
 
     def _speak(self, request: protocol.Speak, report: Report) -> Result:
         from ..audio.speech import Manner, speak
-        from ..curves import columns
 
         manner = Manner(request.fps, request.strength, request.gestures, request.seed)
         curves = speak(Path(request.audio), manner, device=self._studio.device, report=report)
-        moving = columns(curves)
-        values = np.stack(list(moving.values()), axis=1).astype(np.float32)
-        fields = {"fps": curves.fps, "seconds": len(curves) / curves.fps, "names": list(moving)}
-        return Result(fields, {"curves": values})
+        return _told(curves)
+
+    def _track(self, request: protocol.Track, report: Report) -> Result:
+        from ..capture.labels import Tools
+        from ..capture.track import check, curves_of
+
+        path = Path(request.clip)
+        check(request.frames, request.smoothing)
+        followed = self._clip.recall(path, request.frames)
+        if followed is None:
+            report("Starting the face finder", 0, 1)
+            with Tools() as tools:
+                followed = self._clip.follow(tools, path, request.frames, report)
+        tracked = curves_of(followed, request.smoothing)
+        told = _told(tracked.curves)
+        return Result({**told.fields, "start": tracked.start, "notes": list(tracked.notes)}, told.arrays)
 
     def _face(self, request: protocol.Face, report: Report) -> Result:
         from .. import face_rigs
@@ -253,14 +268,14 @@ class Engine:
             return Result(known)
         if request.kind != "model":
             raise UsageError(f'"{request.kind}" is neither a model nor a face.')
-        report(f"Reading {source.name}", 0, 1)
-        model = models.import_model(source, request.name, request.face)
+        model = models.import_model(source, request.name, request.face, report)
         known = model.describe()
         return Result({**{key: known[key] for key in ("name", "path", "licence", "use")}, "note": ""})
 
     def _free(self, request: protocol.Free, report: Report) -> Result:
         self._held.clear()
         self._drawn = None
+        self._clip = LastClip()
         self._studio.free()
         return Result({"memory_mb": devices.memory_mb(self._studio.device)})
 
@@ -277,6 +292,14 @@ class Engine:
             raise UsageError(f'The engine holds no portrait "{name}".', "Send its file with `open` first.")
         self._held.move_to_end(name)
         return self._held[name]
+
+
+def _told(curves: Curves) -> Result:
+    """Return the answer that carries curves: those that never move are left out."""
+    moving = columns(curves)
+    values = np.stack(list(moving.values()), axis=1).astype(np.float32)
+    fields = {"fps": curves.fps, "seconds": len(curves) / curves.fps, "names": list(moving)}
+    return Result(fields, {"curves": values})
 
 
 def _view(request: protocol.Render) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clips: where scenes begin and end, what is said of those that cannot be used, and the filter over time."""
 
+import dataclasses
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +13,10 @@ import pytest
 from neural_core import media
 from neural_core.capture import clip
 from neural_core.capture.align import Crop
-from neural_core.capture.clip import _look, _scenes, _Seen, _smooth, capture_clip, capture_scenes
+from neural_core.capture.clip import Followed, _look, _scenes, _Seen, capture_clip, capture_scenes
 from neural_core.capture.detect import Face
 from neural_core.capture.labels import Captured, Tools
+from neural_core.capture.smoothing import smooth
 from neural_core.errors import InputError
 from neural_core.records import Record
 
@@ -98,13 +100,19 @@ def scenes(monkeypatch):
         frames = seen("fffff" + "Fffff" * (count - 1))
         monkeypatch.setattr(clip, "_look", lambda *_: (frames, list(notes)))
 
-        def capture(tools, path, scene, size, report):
+        def follow(tools, path, scene, report):
             if scene[0].number in bad:
                 raise InputError(f"Scene {scene[0].number} is bad.")
-            record = cast("Record", scene[0].number)
-            return Captured(record, *cast("Any", (None,) * 4), notes=(f"of {scene[0].number}",))
+            return Followed(
+                **dict.fromkeys(names, cast("Any", ())) | {"file": scene[0].number, "notes": (f"of {scene[0].number}",)}
+            )
 
-        monkeypatch.setattr(clip, "_capture_scene", capture)
+        def capture(tools, path, followed, chosen, size, report):
+            return Captured(cast("Record", followed.file), *cast("Any", (None,) * 4), notes=followed.notes)
+
+        names = [field.name for field in dataclasses.fields(Followed)]
+        monkeypatch.setattr(clip, "_follow_scene", follow)
+        monkeypatch.setattr(clip, "capture_frames", capture)
         return capture_scenes(TOOLS, PATH)
 
     return of
@@ -174,15 +182,15 @@ def test_a_steady_motion_stays_what_it_is():
     """At uneven times too, and at the ends."""
     times = np.sort(np.random.default_rng(3).random(60)) * 2
     line = np.stack([3 * times - 1, 5 - 0.2 * times], 1)[:, :, None]
-    np.testing.assert_allclose(_smooth(line, times, 0.1), line, atol=1e-9)
+    np.testing.assert_allclose(smooth(line, times, 0.1), line, atol=1e-9)
     bent = (times - 1) ** 2
-    assert np.abs(_smooth(bent, times, 0.1) - bent)[10:-10].min() > 1e-4  # a parabola is lifted by its deviation^2
+    assert np.abs(smooth(bent, times, 0.1) - bent)[10:-10].min() > 1e-4  # a parabola is lifted by its deviation^2
 
 
 def test_noise_falls_as_a_gaussian_lets_it():
     """In the middle the kernel is exp(-t^2 / 2 s^2): the variance falls to step / (2 sqrt(pi) s), by its integrals."""
     step, deviation = 0.01, 0.05
-    kernel = _smooth(np.eye(101), np.arange(101) * step, deviation)
+    kernel = smooth(np.eye(101), np.arange(101) * step, deviation)
     assert (kernel[50] ** 2).sum() == pytest.approx(step / (2 * math.sqrt(math.pi) * deviation), rel=1e-9)
     offset = (np.arange(101) - 50) * step
     np.testing.assert_allclose(kernel[50] / kernel[50, 50], np.exp(-((offset / deviation) ** 2) / 2), atol=1e-12)
@@ -190,5 +198,5 @@ def test_noise_falls_as_a_gaussian_lets_it():
 
 def test_a_frame_without_neighbours_is_not_changed():
     times = np.array([0.0, 10.0, 20.0])
-    np.testing.assert_allclose(_smooth(np.array([1.0, 5.0, -2.0]), times, 0.1), [1, 5, -2])
-    np.testing.assert_allclose(_smooth(np.array([4.0]), np.zeros(1), 0.1), [4])
+    np.testing.assert_allclose(smooth(np.array([1.0, 5.0, -2.0]), times, 0.1), [1, 5, -2])
+    np.testing.assert_allclose(smooth(np.array([4.0]), np.zeros(1), 0.1), [4])

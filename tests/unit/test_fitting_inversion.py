@@ -115,6 +115,37 @@ def test_weights_learn_what_no_latent_has(system, someone, monkeypatch):
     )
 
 
+def test_other_pictures_of_the_person_teach_what_the_first_does_not_show(system, someone):
+    """Of the first picture no pixel matters."""
+    wanted, left, right = (target(system, someone, yaw) for yaw in (0, 60, -60))
+    blank = dataclasses.replace(wanted, weight=torch.zeros_like(wanted.weight))
+    gained = []
+    for further in ((), (left, right)):
+        work = Inversion(system, blank, Length(30, 0), None, further)
+        start = work.portrait()
+        for _ in range(30):
+            work.step()
+        gained.append(
+            [nearness(system, work.portrait(), view) - nearness(system, start, view) for view in (left, right)]
+        )
+    alone, together = np.array(gained)
+    assert (together - alone).min() > 3
+
+
+def test_each_other_picture_has_its_turn(system, someone, monkeypatch):
+    wanted, left, right = (target(system, someone, yaw) for yaw in (40, 80, 0))
+    work = Inversion(system, wanted, Length(8, 16), None, (left, right))
+    looked = []
+    monkeypatch.setattr(work, "_unlike", lambda seen, _: looked.append(seen) or work.latents["z"].sum() * 0)
+    for _ in range(24):
+        work._loss(inversion.HALF)
+        if work.iteration == 7:
+            work._pivot = [(wanted.camera, wanted.picture)]
+        work.iteration += 1
+    names = "".join({id(wanted): "w", id(left): "l", id(right): "r"}[id(view)] for view in looked)
+    assert names == "wlwrwlwr" + "wwl" + "wwr" + "wwl" + "wwr"  # the pivot has the second place of four
+
+
 def test_a_start_has_the_pictures_face(system):
     latents = start_latents(system, torch.arange(40.0))
     assert latents["z"][0].tolist() == [*range(40), *[0] * 24]
@@ -245,6 +276,8 @@ def test_other_work_is_not_taken_up(system, someone, tmp_path, monkeypatch):
         fit(system, target(system, someone), options, {}, stop)
     with pytest.raises(InputError, match="another photo"):
         fit(system, target(system, someone, 10), options, {})
+    with pytest.raises(InputError, match="another photo"):
+        fit(system, target(system, someone), options, {}, others=[target(system, someone, 10)])
     with pytest.raises(InputError, match="other iterations"):
         fit(system, target(system, someone), dataclasses.replace(options, length=Length(2, 3)), {})
     state.write_bytes(state.read_bytes()[:-5])
@@ -270,6 +303,10 @@ def test_a_target_is_what_was_captured(system, repository):
     points = torch.from_numpy(record.landmarks_68[:1])
     assert torch.allclose(wanted.camera.project(points), torch.from_numpy(record.points_68[:1]), atol=1e-3)
     assert wanted.controls is None
+    second = target_of(record, picture, system, "cpu", 1)
+    points = torch.from_numpy(record.landmarks_68[1:2])
+    assert torch.allclose(second.camera.project(points), torch.from_numpy(record.points_68[1:2]), atol=1e-3)
+    assert second.alpha.mean().item() == pytest.approx(record.alpha[1].mean() / 255, abs=0.01)
 
     moving = dataclasses.replace(system.info, controls=(Control("actions", 52, "", 0, 1, ""),))
     animatable = type("Animatable", (EG3D,), {"info": property(lambda self: moving)})

@@ -159,8 +159,8 @@ def test_a_photo_becomes_a_portrait_with_pictures_on_the_way(engine, sent, monke
     pictures = [np.full((4, 4, 4), shade, np.uint8) for shade in (1, 2)]
     asked = []
 
-    def fit(studio, photo, options, report, on_preview):
-        asked.append((photo, options.model, options.length.latents, options.length.weights))
+    def fit(studio, photo, options, report, on_preview, memory):
+        asked.append((photo, options.model, options.length.latents, options.length.weights, options.frames))
         for picture in pictures:
             on_preview(picture, 10)
         portrait = studio.load(options.model, report).system.create(8)
@@ -168,8 +168,8 @@ def test_a_photo_becomes_a_portrait_with_pictures_on_the_way(engine, sent, monke
         return dataclasses.replace(portrait, provenance=said)
 
     monkeypatch.setattr(reconstruct, "reconstruct", fit)
-    done = ask(engine, protocol.Reconstruct(7, "ball", str(tmp_path / "me.jpg"), "q", 3, 4))[-1]
-    assert asked == [(tmp_path / "me.jpg", "ball", 3, 4)]
+    done = ask(engine, protocol.Reconstruct(7, "ball", str(tmp_path / "me.jpg"), "q", 3, 4, 60))[-1]
+    assert asked == [(tmp_path / "me.jpg", "ball", 3, 4, 60)]
     assert [message.id for message in sent] == [7, 7]
     for message, picture in zip(sent, pictures, strict=True):
         np.testing.assert_array_equal(array(message.arrays["image"]), picture)
