@@ -69,6 +69,9 @@ class PORTRAIT_PT_picture(PortraitPanel, bpy.types.Panel):
             for what in ("CAMERA", "HEAD"):
                 text, pressed = f"Follow {what.title()}", plane.portrait.follow == what
                 row.operator(PORTRAIT_OT_follow.bl_idname, text=text, depress=pressed).what = what
+            layout.row().prop(plane.portrait, "background", expand=True)
+            if plane.portrait.background == "COLOUR":
+                layout.prop(plane.portrait, "background_colour", text="")
             remark = live.remark(context.scene) if live.is_on(root) else bake_state.remark(root, context.scene)
             if remark:
                 draw_text(layout, remark, icon="TIME")
