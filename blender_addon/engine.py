@@ -8,7 +8,7 @@ import re
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,15 @@ CANCEL_PATIENCE_S = 2.0
 """A worker that has not obeyed a cancel for so long is killed."""
 SILENCE_S = 60.0
 """A busy worker that has said nothing for so long may hang; the user is asked."""
+SLICE_S = 0.02
+"""So long a result is brought into the scene before Blender has its turn again; a piece that was begun is finished."""
 SOONEST_ESTIMATE_S, SMALLEST_SHARE = 2.0, 0.02
 """Before a stage has run so long and got so far, nothing is said of how long it will take."""
 _STAGE_LENGTH = 80
+_LEAVING_A_PORTRAIT = (protocol.Create, protocol.Reconstruct, protocol.Stylise, protocol.Person, protocol.Open)
+
+Apply = Callable[[Any], Generator[None, None, Any] | None]
+"""Gets what a task returned and does something with it, all at once or in pieces."""
 
 
 @dataclass
@@ -71,12 +77,21 @@ class Status:
 class _Running:
     title: str
     task: tasks.Task
-    on_result: Callable[[Any], None]
+    on_result: Apply
     in_passing: bool = False
     request: protocol.Message | None = None
     label: str = ""
     reply_arrays: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     kill_at: float | None = None
+    result: Any = None
+    pieces: Generator[None, None, Any] | None = None
+    """What is left to do with the result, once there is one that is applied in pieces."""
+
+    def close(self) -> None:
+        """Give up, and take back what was done in pieces so far."""
+        self.task.close()
+        if self.pieces is not None:
+            self.pieces.close()
 
 
 class Engine:
@@ -92,7 +107,7 @@ class Engine:
         self._next_id = 1
         self._open: set[str] = set()
         self._heard = time.monotonic()
-        self._waiting: deque[tuple[str, tasks.Task, Callable[[Any], None]]] = deque()
+        self._waiting: deque[tuple[str, tasks.Task, Apply]] = deque()
 
     # What the panel and the operators use ----------------------------------------------------------------------------
 
@@ -105,6 +120,11 @@ class Engine:
     def free(self) -> bool:
         """A task can be started: none is running, or one that gives way."""
         return self._running is None or self._running.in_passing
+
+    @property
+    def applying(self) -> bool:
+        """The engine has answered; what it made is being brought into the scene."""
+        return self._running is not None and self._running.pieces is not None
 
     @property
     def pid(self) -> int | None:
@@ -135,9 +155,10 @@ class Engine:
         """Return whether the running worker holds this portrait in memory."""
         return identifier in self._open
 
-    def start(self, title: str, task: tasks.Task, on_result: Callable[[Any], None], in_passing: bool = False) -> None:
+    def start(self, title: str, task: tasks.Task, on_result: Apply, in_passing: bool = False) -> None:
         """Begin a task; `on_result` gets what it returns. Failures go to `status`, never up.
 
+        If `on_result` is a generator, it goes on from step to step, and the task lasts until it ends.
         A task that is done in passing gives way: it is dropped when another is started.
 
         Raises:
@@ -163,7 +184,7 @@ class Engine:
         """Titles of the tasks that wait for their turn, the next one first."""
         return tuple(title for title, _, _ in self._waiting)
 
-    def enqueue(self, title: str, task: tasks.Task, on_result: Callable[[Any], None]) -> None:
+    def enqueue(self, title: str, task: tasks.Task, on_result: Apply) -> None:
         """Begin a task as soon as no other runs. One that fails holds up those behind it until it is dismissed."""
         if self.free and not self._waiting:
             self.start(title, task, on_result)
@@ -179,7 +200,7 @@ class Engine:
     def step(self, timeout_s: float = 0.0) -> bool:
         """Handle what has arrived, waiting at most `timeout_s` for it; True while a task is running."""
         if self._process is not None:
-            event = self._process.receive(timeout_s)
+            event = self._process.receive(0.0 if self.applying else timeout_s)
             while event is not None:
                 self._heard = time.monotonic()
                 self._handle(event)
@@ -188,6 +209,8 @@ class Engine:
         if running and running.kill_at is not None and time.monotonic() > running.kill_at and self._process:
             self._process.kill()  # `Stopped` follows, and ends the task as cancelled
             running.kill_at = None
+        if running is self._running and running and running.pieces:
+            self._go_on_applying(running, running.pieces)
         if not self.busy and self._waiting and self.status.state != "error":
             self.start(*self._waiting.popleft())
         return self.busy
@@ -229,6 +252,9 @@ class Engine:
     def cancel(self) -> None:
         """Ask the worker to stop the task; after two seconds it is killed."""
         running = self._running
+        if running is not None and running.pieces is not None:
+            self._fail(errors.PortraitError("Cancelled.", kind="cancelled"))
+            return
         if running is None or running.kill_at is not None or self._process is None:
             return
         self.status.stage = "Cancelling"
@@ -237,6 +263,13 @@ class Engine:
             self._send(protocol.Cancel(0, running.request.id))
         else:
             self._process.kill()  # still starting: there is nothing to lose
+
+    def apply_anew(self) -> None:
+        """Take back what was done with a result so far, and begin it again: everything else becomes different now."""
+        running = self._running
+        if running is not None and running.pieces is not None:
+            running.pieces.close()
+            running.pieces = running.on_result(running.result)
 
     def dismiss(self) -> None:
         """Clear the message that the panel shows."""
@@ -257,7 +290,7 @@ class Engine:
             self.forget_waiting(0)
         patience = 0.0 if self.busy else CANCEL_PATIENCE_S  # who works may not listen, and the window does not wait
         if self._running is not None:
-            self._running.task.close()
+            self._running.close()
             self._running = None
             self.status = Status()
         self._drop_process(patience)
@@ -272,7 +305,7 @@ class Engine:
         """Forget the running task; the worker is told, and what it still answers is for nobody."""
         running, self._running = self._running, None
         if running is not None:
-            running.task.close()
+            running.close()
             if running.request is not None and self._process is not None:
                 self._send(protocol.Cancel(0, running.request.id))
 
@@ -342,7 +375,7 @@ class Engine:
             if answers.is_picture(picture):
                 self.status.preview = picture
         elif isinstance(event, protocol.Done):
-            if isinstance(running.request, (protocol.Create, protocol.Reconstruct, protocol.Stylise, protocol.Open)):
+            if isinstance(running.request, _LEAVING_A_PORTRAIT):
                 # The worker forgets portraits that were not used for long; the latest it surely has.
                 self._open = {running.request.portrait}
             elif isinstance(running.request, protocol.Free):
@@ -359,12 +392,7 @@ class Engine:
         try:
             step = next(running.task) if reply is None else running.task.send(reply)
         except StopIteration as finished:
-            self._running = None
-            self.status = Status()
-            try:
-                running.on_result(finished.value)
-            except Exception as error:  # a bug of ours: shown and reported like any error, never lost in the console
-                self._fail(errors.as_portrait_error(error), traceback.format_exc())
+            self._apply(running, finished.value)
             return
         except errors.PortraitError as error:
             self._fail(error)
@@ -378,12 +406,40 @@ class Engine:
         self.status.preview = None
         self._send(step.request)
 
+    def _apply(self, running: _Running, result: Any) -> None:
+        """Give a result to whom it is for, who may want to do only the first piece of his work now."""
+        self._running = None
+        self.status = Status()
+        try:
+            pieces = running.on_result(result)
+        except Exception as error:  # a bug of ours: shown and reported like any error, never lost in the console
+            self._fail(errors.as_portrait_error(error), traceback.format_exc())
+            return
+        if isinstance(pieces, Generator):
+            running.result, running.pieces, running.kill_at = result, pieces, None
+            self._running = running
+            self.status = Status("busy", running.title, "Bringing it into the scene", started=time.monotonic())
+
+    def _go_on_applying(self, running: _Running, pieces: Generator[None, None, Any]) -> None:
+        until = time.perf_counter() + SLICE_S
+        try:
+            while time.perf_counter() < until:
+                next(pieces)
+        except StopIteration:
+            self._running = None
+            if self.status.state == "busy":  # else the last piece has said something
+                self.status = Status()
+        except Exception as error:
+            self._fail(errors.as_portrait_error(error), traceback.format_exc())
+
     def _stopped(self, event: Stopped) -> None:
         running, greeting = self._running, bool(self._hello_id)
         self._process = None
         self._hello_id = 0
         self._open.clear()
         self.about = {}
+        if running is not None and running.pieces is not None:
+            return  # its result is there: the next task starts another worker
         if event.asked and running is not None:
             self._fail(errors.PortraitError("Cancelled.", kind="cancelled"))
         elif running is not None:
@@ -396,7 +452,7 @@ class Engine:
     def _fail(self, error: errors.PortraitError, details: str = "") -> None:
         running, self._running = self._running, None
         if running is not None:
-            running.task.close()
+            running.close()
         title = running.title if running else self.status.title
         if error.kind == "cancelled":
             sentence = f"{title}: cancelled. The scene is unchanged."

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Generator
 from typing import Any
 
 import bpy
@@ -11,11 +11,13 @@ import bpy.utils.previews  # pyright: ignore[reportMissingImports]  (the stubs l
 import numpy as np
 
 from . import model_list, preferences, sentences, tasks, thumbnails
-from .engine import Engine
+from .engine import Apply, Engine
 from .neural_core import __version__
-from .scene import find, portrait
+from .scene import find, portrait, unfinished
 
 PUMP_S = 0.05
+APPLY_S = 0.005
+"""Pause between two slices of what is brought into the scene."""
 
 # Blender has one add-on registry, so there is one engine: made by register(), dropped by unregister().
 _engine: Engine | None = None
@@ -32,13 +34,14 @@ def engine() -> Engine:
 def start(
     title: str,
     task: tasks.Task,
-    apply: Callable[[Any], None],
+    apply: Apply,
     in_passing: bool = False,
     undo: bool = True,
     queue: bool = False,
 ) -> None:
     """Run a task; `apply` gets the result and changes the scene, as one undo step called `title`.
 
+    What takes longer than a moment it does in pieces, as a generator (see `scene.unfinished`).
     What is done in passing is no step, and gives way to the next task. `undo` is False for what changes no scene.
     With `queue` it waits until the engine is free.
 
@@ -46,11 +49,21 @@ def start(
     when it is done.
     """
 
-    def apply_and_show(result: Any) -> None:
-        apply(result)
+    def finish() -> None:
         if undo and not in_passing:
             undo_push(title)
         redraw(views=True)
+
+    def finish_after(pieces: Generator[None, None, Any]) -> Generator[None, None, None]:
+        yield from pieces
+        finish()
+
+    def apply_and_show(result: Any) -> Generator[None, None, None] | None:
+        pieces = apply(result)
+        if pieces is not None:
+            return finish_after(pieces)
+        finish()
+        return None
 
     if queue:
         engine().enqueue(title, task, apply_and_show)
@@ -134,7 +147,7 @@ def _pump() -> float | None:
         return None
     busy = _engine.step()
     redraw()
-    return PUMP_S if busy else None
+    return (APPLY_S if _engine.applying else PUMP_S) if busy else None
 
 
 def undo_push(title: str) -> None:
@@ -158,18 +171,40 @@ def _before_load(*_: object) -> None:
             _engine.notice(*sentences.stopped_by_load(stopped))
 
 
+@bpy.app.handlers.persistent
+def _before_undo(*_: object) -> None:
+    """References to what is being built are about to end: it is taken back, and begun again afterwards."""
+    if _engine is not None:
+        _engine.apply_anew()
+
+
+@bpy.app.handlers.persistent
+def _clear_unfinished(*_: object) -> None:
+    """The undo step or the file may be of a moment when something was half built."""
+    unfinished.clear()
+
+
+_HANDLERS = (
+    ("load_pre", _before_load),
+    *((name, _before_undo) for name in ("undo_pre", "redo_pre")),
+    *((name, _clear_unfinished) for name in ("undo_post", "redo_post", "load_post")),
+)
+
+
 def register() -> None:
     """Make this part known to Blender."""
     global _engine, _previews
     _engine = Engine(preferences.required_worker_settings)
     _previews = bpy.utils.previews.new()
-    bpy.app.handlers.load_pre.append(_before_load)
+    for name, handler in _HANDLERS:
+        getattr(bpy.app.handlers, name).append(handler)
 
 
 def unregister() -> None:
     """Take it back."""
     global _engine, _previews, _shown
-    bpy.app.handlers.load_pre.remove(_before_load)
+    for name, handler in _HANDLERS:
+        getattr(bpy.app.handlers, name).remove(handler)
     if bpy.app.timers.is_registered(_pump):
         bpy.app.timers.unregister(_pump)
     if _engine is not None:

@@ -8,7 +8,7 @@ from mathutils import Vector
 
 from .. import requests, sentences, session, tasks
 from ..neural_core import errors
-from ..scene import find, portrait
+from ..scene import find, portrait, unfinished
 from . import common
 
 BESIDE_M = 0.4
@@ -38,9 +38,9 @@ class PORTRAIT_OT_create(bpy.types.Operator):
         except errors.PortraitError as error:
             return common.refused(self, error)
 
-        def apply(created: tasks.Created) -> None:
+        def apply(created: tasks.Created) -> unfinished.Pieces[None]:
             # Into the scene that the user sees now: it may be another than when the button was pressed.
-            portrait.build(bpy.context.scene, created)
+            yield from portrait.building(bpy.context.scene, created)
             _frame_in_view()
             notes = created.portrait.fields.get("notes")
             if notes:
@@ -71,8 +71,8 @@ class PORTRAIT_OT_stylise(bpy.types.Operator):
             return common.refused(self, error)
         place = source.location + Vector((BESIDE_M, 0.0, 0.0))
 
-        def apply(created: tasks.Created) -> None:
-            root = portrait.build(bpy.context.scene, created, style=text)
+        def apply(created: tasks.Created) -> unfinished.Pieces[None]:
+            root = yield from portrait.building(bpy.context.scene, created, style=text)
             root.location = place
             _frame_in_view()
 

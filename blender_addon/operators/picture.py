@@ -6,7 +6,7 @@ from bpy.props import EnumProperty
 
 from .. import card, live, sentences, session, tasks
 from ..neural_core import errors
-from ..scene import baked, find, lights, portrait, pose
+from ..scene import baked, find, lights, portrait, pose, unfinished
 from . import common
 
 
@@ -92,8 +92,8 @@ class PORTRAIT_OT_update_mesh(bpy.types.Operator):
         except errors.PortraitError as error:
             return common.refused(self, error)
 
-        def apply(surface: tasks.Surface) -> None:
-            portrait.replace_surface(card.target(kept.identifier), surface)
+        def apply(surface: tasks.Surface) -> unfinished.Pieces[None]:
+            yield from portrait.replacing_surface(card.target(kept.identifier), surface)
 
         context.view_layer.update()
         task = tasks.surface(kept, context.scene.portrait.detail, pose.controls(root))

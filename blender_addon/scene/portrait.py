@@ -20,7 +20,7 @@ from .. import backgrounds
 from ..neural_core import __version__, errors
 from ..requests import CreateChoice
 from ..tasks import Created, Portrait, Surface
-from . import camera, find, image_plane, lights, materials, mesh, mesh_frames, rig
+from . import camera, find, image_plane, lights, materials, mesh, mesh_frames, rig, unfinished
 from .framing import Framing
 
 MOUTH_STRETCH = 2.0
@@ -31,74 +31,118 @@ _PORTRAIT_FIELDS = ("model", "model_hash", "system", "licence", "use", "seed", "
 
 def build(scene: bpy.types.Scene, created: Created, style: str = "") -> bpy.types.Object:
     """Bring a created portrait into the scene at the 3D cursor and return its root; `style` is what made it so."""
+    return unfinished.at_once(building(scene, created, style))
+
+
+def building(scene: bpy.types.Scene, created: Created, style: str = "") -> unfinished.Pieces[bpy.types.Object]:
+    """Do what `build` does piece by piece; the portrait comes into the scene, complete, with the last but one."""
     portrait, choice = created.portrait, created.choice
-    collection = bpy.data.collections.new(f"Portrait {style or Path(choice.photo).stem or _seeds(choice)}")
-    scene.collection.children.link(collection)
-    name = collection.name
-    root = _add(collection, bpy.data.objects.new(name, None), "ROOT")
-    root.empty_display_size = 0.05
-    root.rotation_euler = (math.pi / 2, 0.0, 0.0)
-    root.location = scene.cursor.location
-    armature = _build_rig(collection, name, root, portrait) if choice.make_rig else None
-    _remember(armature or root, name, created, style)
-    own_camera = _build_camera(scene, collection, name, root, tuple(portrait.fields["camera"]))
-    if created.surface is not None:
-        build_surface(collection, name, root, created.surface)
-    if created.picture is not None:
-        plane = _build_plane(collection, name, root, created.picture.pixels)
-        plane.portrait.picture_camera = label = created.picture.camera
-        image_plane.place(plane, own_camera, image_plane.before_camera(label))
-        scene.render.use_lock_interface = True  # a render may have to wait for the card's picture
-    show(root, "BOTH" if created.surface is not None else "PICTURE")
-    lights.ensure(scene, root)
-    _select(root)
+    with unfinished.collection(f"Portrait {style or Path(choice.photo).stem or _seeds(choice)}") as collection:
+        name = collection.name
+        root = _add(collection, bpy.data.objects.new(name, None), "ROOT")
+        root.empty_display_size = 0.05
+        root.rotation_euler = (math.pi / 2, 0.0, 0.0)
+        root.location = scene.cursor.location
+        if choice.make_rig:
+            yield from _building_rig(collection, name, root, portrait)
+        armature = find.part(root, "RIG")
+        _remember(armature or root, name, created, style)
+        own_camera = _build_camera(collection, name, root, tuple(portrait.fields["camera"]))
+        if created.surface is not None:
+            ob = yield from _building_surface(collection, name, root, created.surface)
+            _finish_surface(ob, root)
+        if created.picture is not None:
+            plane = _build_plane(collection, name, root, created.picture.pixels)
+            plane.portrait.picture_camera = label = created.picture.camera
+            image_plane.place(plane, own_camera, image_plane.before_camera(label))
+            yield
+        scene.collection.children.link(collection)
+        if scene.camera is None:
+            scene.camera = own_camera
+        if created.picture is not None:
+            scene.render.use_lock_interface = True  # a render may have to wait for the card's picture
+        show(root, "BOTH" if created.surface is not None else "PICTURE")
+        lights.ensure(scene, root)
+        _select(root)
+        bpy.context.view_layer.update()  # takes as long as the undo step that follows
+        yield
     return root
 
 
-def build_surface(
+def _building_surface(
     collection: bpy.types.Collection, name: str, root: bpy.types.Object, surface: Surface
-) -> bpy.types.Object:
-    """Add the coloured surface, bound to the rig if there is one: it then follows every slider and bone.
+) -> unfinished.Pieces[bpy.types.Object]:
+    """Make the coloured surface with all that lets it follow every slider and bone of the rig, if there is one.
 
     Weights and actions are read from the plain head of the scene, so edits that a user made to it carry over.
     """
     data = mesh.from_arrays(f"{name} surface", surface.vertices, surface.faces)
+    ob = bpy.data.objects.new(f"{name} surface", data)
+    collection.objects.link(ob)
+    yield
     mesh.set_colours(data, surface.colours, materials.COLOUR)
     armature, driver = find.part(root, "RIG"), find.part(root, "DRIVER")
     data.materials.append(materials.vertex_colours(f"{name} surface", surface.colours, armature))
-    ob = _add(collection, bpy.data.objects.new(f"{name} surface", data), "SURFACE")
     if armature is None or driver is None:
-        ob.parent = root
         return ob
+    yield
     names, weights = mesh.read_weights(driver)
-    mesh.set_weights(ob, names, mesh.transfer(weights, surface.bind_index, surface.bind_weight))
-    deltas = {
-        action: mesh.transfer(delta, surface.bind_index, surface.bind_weight)
-        for action, delta in mesh.read_shape_keys(driver).items()
-    }
-    if "jawOpen" in deltas:
-        drawn = mesh.stretch(surface.vertices, surface.faces, deltas["jawOpen"])
-        mesh.set_values(data, materials.MOUTH, np.clip((drawn - MOUTH_STRETCH) / MOUTH_STRETCH, 0.0, 1.0))
-    mesh.add_shape_keys(ob, surface.vertices, deltas, rig.HARD_RANGE)
-    rig.drive_shape_keys(ob, armature, list(deltas))
+    yield
+    weights = mesh.transfer(weights, surface.bind_index, surface.bind_weight)
+    for number, bone in enumerate(names):
+        mesh.set_group(ob, bone, weights[:, number])
+        yield
+    mesh.add_shape_keys(ob, surface.vertices, {}, rig.HARD_RANGE)
+    keys = driver.data.shape_keys.key_blocks.keys()[1:]
+    for key in keys:
+        delta = mesh.read_delta(driver.data.shape_keys.key_blocks[key])
+        delta = mesh.transfer(delta, surface.bind_index, surface.bind_weight)
+        mesh.add_key(ob, key, surface.vertices + delta, rig.HARD_RANGE)
+        if key == "jawOpen":
+            drawn = mesh.stretch(surface.vertices, surface.faces, delta)
+            mesh.set_values(data, materials.MOUTH, np.clip((drawn - MOUTH_STRETCH) / MOUTH_STRETCH, 0.0, 1.0))
+        yield
+    rig.drive_shape_keys(ob, armature, keys)
+    return ob
+
+
+def _finish_surface(ob: bpy.types.Object, root: bpy.types.Object) -> None:
+    """Make a surface that was built the portrait's."""
+    ob.portrait.role = "SURFACE"
+    armature = find.part(root, "RIG")
+    if armature is None or ob.data.shape_keys is None:
+        ob.parent = root
+        return
     rig.bind(ob, armature)
     # Marching cubes leave ripples that side light shows; users may take this away.
     smooth = ob.modifiers.new("Smooth", "SMOOTH")
     smooth.factor, smooth.iterations = 0.5, 6
     armature.update_tag()  # else drivers added now stay unseen until the file is loaded again
-    return ob
 
 
 def replace_surface(root: bpy.types.Object, surface: Surface) -> bpy.types.Object:
     """Put a new surface in the place of the portrait's old one, if there was one."""
-    old = find.part(root, "SURFACE")
-    if old is not None:
-        data = old.data
-        bpy.data.objects.remove(old)
-        bpy.data.meshes.remove(data)
-    collection = root.users_collection[0]
-    ob = build_surface(collection, collection.name, root, surface)
-    show(root, "BOTH")
+    return unfinished.at_once(replacing_surface(root, surface))
+
+
+def replacing_surface(root: bpy.types.Object, surface: Surface) -> unfinished.Pieces[bpy.types.Object]:
+    """Do what `replace_surface` does piece by piece; the old surface stays until the new one is complete."""
+    home = root.users_collection[0]
+    with unfinished.collection(home.name) as aside:
+        ob = yield from _building_surface(aside, home.name, root, surface)
+        old = find.part(root, "SURFACE")
+        if old is not None:
+            data, own = old.data, list(old.data.materials)
+            bpy.data.objects.remove(old)
+            bpy.data.meshes.remove(data)
+            bpy.data.batch_remove([material for material in own if material is not None and not material.users])
+        home.objects.link(ob)
+        aside.objects.unlink(ob)
+        _finish_surface(ob, root)
+        show(root, "BOTH")
+    bpy.data.collections.remove(aside)
+    bpy.context.view_layer.update()
+    yield
     return ob
 
 
@@ -214,42 +258,38 @@ def kept_bytes(root: bpy.types.Object) -> bytes:
         ) from error
 
 
-def _build_rig(
+def _building_rig(
     collection: bpy.types.Collection, name: str, root: bpy.types.Object, portrait: Portrait
-) -> bpy.types.Object:
+) -> unfinished.Pieces[None]:
     arrays, actions = portrait.arrays, list(portrait.fields["action_names"])
     joints = list(portrait.fields["joint_names"])
     armature = rig.make_armature(f"{name} rig", collection, joints, arrays["rig/joints"], arrays["rig/parents"])
     armature.portrait.role = "RIG"
     armature.parent = root
     rig.add_expression_properties(armature, actions)
+    rig.add_look_at(armature)
+    yield
     vertices = arrays["rig/vertices"]
     data = mesh.from_arrays(f"{name} driver", vertices, arrays["rig/faces"])
     mesh.set_uv(data, arrays["rig/uv"], arrays["rig/uv_faces"])
     data.materials.append(materials.plain_skin(f"{name} driver"))
     driver = _add(collection, bpy.data.objects.new(f"{name} driver", data), "DRIVER")
     mesh.set_weights(driver, joints, arrays["rig/weights"])
+    yield
     mesh.add_shape_keys(driver, vertices, dict(zip(actions, arrays["rig/actions"], strict=True)), rig.HARD_RANGE)
     rig.drive_shape_keys(driver, armature, actions)
     rig.bind(driver, armature)
-    rig.add_look_at(armature)
     armature.update_tag()
-    return armature
+    yield
 
 
 def _build_camera(
-    scene: bpy.types.Scene,
-    collection: bpy.types.Collection,
-    name: str,
-    root: bpy.types.Object,
-    label: tuple[float, ...],
+    collection: bpy.types.Collection, name: str, root: bpy.types.Object, label: tuple[float, ...]
 ) -> bpy.types.Object:
     ob = _add(collection, bpy.data.objects.new(f"{name} camera", bpy.data.cameras.new(f"{name} camera")), "CAMERA")
     ob.parent = root
     ob.data.display_size = 0.05
     camera.write(ob, label)
-    if scene.camera is None:
-        scene.camera = ob
     return ob
 
 

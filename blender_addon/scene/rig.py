@@ -42,7 +42,7 @@ def make_armature(
     ob = bpy.data.objects.new(name, armature)
     ob.show_in_front = True
     collection.objects.link(ob)
-    with _editing(ob) as bones:
+    with editing(ob) as bones:
         made = [_new_bone(bones, bone_name, joint) for bone_name, joint in zip(names, joints, strict=True)]
         for bone, parent in zip(made, parents, strict=True):
             if parent >= 0:
@@ -55,7 +55,7 @@ def add_look_at(ob: bpy.types.Object) -> None:
     if not set(TARGETS) <= set(ob.data.bones.keys()):
         return
     places = {eye: np.array(ob.data.bones[eye].head_local + Vector((0.0, 0.0, GAZE_M))) for eye in TARGETS}
-    with _editing(ob) as bones:
+    with editing(ob) as bones:
         common = _new_bone(bones, LOOK_AT, np.mean(list(places.values()), axis=0))
         common.use_deform = False
         for eye, place in places.items():
@@ -170,17 +170,29 @@ def expressions(rig: bpy.types.Object) -> list[str]:
 
 
 @contextmanager
-def _editing(ob: bpy.types.Object) -> Iterator[bpy.types.ArmatureEditBones]:
-    """Give the edit bones of an armature, which exist in edit mode only."""
-    objects = bpy.context.view_layer.objects
-    if objects.active is not None and objects.active.mode != "OBJECT":
-        bpy.ops.object.mode_set(mode="OBJECT")
-    objects.active = ob
-    bpy.ops.object.mode_set(mode="EDIT")
+def editing(ob: bpy.types.Object) -> Iterator[bpy.types.ArmatureEditBones]:
+    """Give the edit bones of an armature, which exist in edit mode only; then it is back in the mode that it was in.
+
+    The mode is changed in a scene of its own: what the user sees and has active stays as it is, an armature that is in
+    no scene yet can be edited, and Blender does not bring the user's whole scene up to date for it.
+    """
+    mode, alone = ob.mode, bpy.data.scenes.new("Portrait bones")
     try:
-        yield ob.data.edit_bones
+        alone.collection.objects.link(ob)
+        layer = alone.view_layers[0]
+        layer.objects.active = ob
+        with bpy.context.temp_override(
+            scene=alone, view_layer=layer, active_object=ob, object=ob, edit_object=ob if mode == "EDIT" else None
+        ):
+            bpy.ops.object.mode_set(mode="EDIT")
+            try:
+                yield ob.data.edit_bones
+            finally:
+                bpy.ops.object.mode_set(mode="OBJECT")
+                if mode != "OBJECT":
+                    bpy.ops.object.mode_set(mode=mode)
     finally:
-        bpy.ops.object.mode_set(mode="OBJECT")
+        bpy.data.scenes.remove(alone)
 
 
 def _new_bone(bones: bpy.types.ArmatureEditBones, name: str, place: np.ndarray) -> bpy.types.EditBone:

@@ -57,6 +57,96 @@ def test_only_what_is_wanted_is_asked_for(addon, engine):
     assert created.surface is None
 
 
+def in_pieces(notes, pieces=3, seconds=0.03):
+    """Return a function that applies a result in pieces, each of which takes longer than a slice."""
+
+    def apply(result):
+        try:
+            for number in range(pieces):
+                time.sleep(seconds)
+                notes.append((number, result["models"][0]["name"]))
+                yield
+            notes.append("done")
+        except GeneratorExit:
+            notes.append("taken back")
+            raise
+
+    return apply
+
+
+def until_applying(addon, engine, apply):
+    engine.start("Test", addon("tasks").test(), apply)
+    pump(engine, until=lambda: engine.applying)
+    assert engine.applying
+
+
+def test_a_result_is_applied_in_slices_and_the_task_lasts_until_the_last(addon, engine):
+    notes, seen = [], []
+    until_applying(addon, engine, in_pieces(notes))
+    assert len(notes) == 1
+    while engine.step():
+        seen.append(list(notes))
+        assert (engine.status.state, engine.status.title) == ("busy", "Test")
+    assert [len(one) for one in seen] == [2, 3]
+    assert notes == [*((number, "default-next3d") for number in range(3)), "done"]
+    assert (engine.busy, engine.applying, engine.status.state) == (False, False, "idle")
+    assert engine.run("Again", addon("tasks").test())["models"]
+
+
+@pytest.mark.parametrize("way", ["cancel", "stop"])
+def test_what_is_applied_in_pieces_is_taken_back_when_it_is_given_up(addon, engine, way):
+    notes = []
+    until_applying(addon, engine, in_pieces(notes, pieces=1000))
+    assert engine.step()
+    getattr(engine, way)()
+    assert notes[0] == (0, "default-next3d")
+    assert notes[-1] == "taken back"
+    assert not engine.busy
+    assert engine.status.message == ("Test: cancelled. The scene is unchanged." if way == "cancel" else "")
+
+
+def test_after_an_undo_it_is_applied_anew(addon, engine):
+    notes = []
+    until_applying(addon, engine, in_pieces(notes))
+    engine.step()
+    engine.apply_anew()
+    assert notes[-1] == "taken back"
+    pump(engine)
+    assert [note if isinstance(note, str) else note[0] for note in notes][-5:] == ["taken back", 0, 1, 2, "done"]
+
+
+def test_a_worker_that_dies_while_its_result_is_applied_is_not_missed(addon, engine):
+    notes = []
+    until_applying(addon, engine, in_pieces(notes))
+    os.kill(engine.pid, signal.SIGKILL)
+    time.sleep(0.2)
+    pump(engine)
+    assert notes[-1] == "done"
+    assert engine.status.state == "idle"
+    assert engine.run("Again", addon("tasks").test())["models"]
+
+
+def test_a_bug_in_a_later_piece_is_shown(addon, engine):
+    def apply(_result):
+        yield
+        raise KeyError("lost")
+
+    engine.start("Test", addon("tasks").test(), apply)
+    pump(engine)
+    assert engine.status.state == "error"
+    assert "lost" in engine.status.report
+
+
+def test_what_the_last_piece_says_stays(addon, engine):
+    def apply(_result):
+        yield
+        engine.notice("The face looks away.")
+
+    engine.start("Test", addon("tasks").test(), apply)
+    pump(engine)
+    assert engine.status.message == "The face looks away."
+
+
 def test_one_task_at_a_time(addon, engine):
     engine.start("First", create(addon), lambda _: None)
     with pytest.raises(addon("neural_core.errors").UsageError, match="busy"):
