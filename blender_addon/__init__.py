@@ -12,7 +12,7 @@ Nothing is imported before `register()`.
 """
 
 _MODULES = (
-    *("preferences", "properties", "session", "backend", "live", "bake_state", "unbaked", "saving"),
+    *("preferences", "properties", "session", "backend", "farm", "live", "bake_state", "unbaked", "saving"),
     *("operators", "panels"),
 )
 

@@ -2,11 +2,12 @@
 """Preferences: which Python runs the engine, where models lie, on what device; and a button that tests it."""
 
 import os
+from pathlib import Path
 
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
-from . import sentences
+from . import flamenco_manager, sentences
 from .worker_client import WorkerSettings
 
 PYTHON_VARIABLE = "NEURAL_PORTRAIT_PYTHON"
@@ -62,6 +63,17 @@ class PortraitPreferences(bpy.types.AddonPreferences):
         default="cpu",
     )
 
+    flamenco: StringProperty(
+        name="Flamenco Manager",
+        description="Address of the render farm that Send to Flamenco sends jobs to",
+        default=flamenco_manager.DEFAULT_ADDRESS,
+    )
+    farm_add_on: StringProperty(
+        name="Add-on at the Farm",
+        description="The add-on's batch.py at a path that all workers have; empty for the path on this computer",
+        subtype="FILE_PATH",
+    )
+
     def draw(self, context: bpy.types.Context) -> None:
         from .panels import status
 
@@ -76,6 +88,8 @@ class PortraitPreferences(bpy.types.AddonPreferences):
         row.prop(self, "python")
         column.prop(self, "models_folder")
         column.prop(self, "device")
+        column.prop(self, "flamenco")
+        column.prop(self, "farm_add_on")
         row = column.row(align=True)
         row.operator("portrait.setup_engine", icon="IMPORT")
         row.operator("portrait.use_python", icon="FILE_FOLDER")
@@ -104,6 +118,20 @@ def required_worker_settings() -> WorkerSettings:
     if not settings.python:
         raise sentences.engine_missing()
     return settings
+
+
+def farm_address() -> str:
+    """Return the address of the render farm as the preferences have it; "" for the usual one."""
+    chosen = stored()
+    return chosen.flamenco if chosen else ""
+
+
+def farm_script() -> str:
+    """Return where the farm's workers have our batch.py."""
+    chosen = stored()
+    if chosen and chosen.farm_add_on:
+        return bpy.path.abspath(chosen.farm_add_on)
+    return str(Path(__file__).with_name("batch.py"))
 
 
 CLASSES = (PortraitPreferences,)

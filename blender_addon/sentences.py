@@ -34,6 +34,20 @@ def offline(commands: str) -> PortraitError:
     )
 
 
+def farm_offline(manager: str) -> PortraitError:
+    """Blender's preferences forbid to send a job to another computer."""
+    return PortraitError(
+        f"Blender's online access is off; nothing was sent to {manager}.",
+        "Switch on Preferences > System > Network > Allow Online Access, or submit the file of Write Batch Job there.",
+        kind="offline",
+    )
+
+
+def sent_to_farm(manager: str, page: str) -> tuple[str, str]:
+    """A farm has taken a job: message and hint."""
+    return f'The job is at the farm "{manager}".', f"See {page}"
+
+
 def model_missing(model: str, model_hash: str) -> ModelError:
     """A portrait of the scene was made with weights that are not here."""
     return ModelError(

@@ -3,7 +3,7 @@
 
 import bpy
 
-from . import animate, bake, bake_mesh, create, engine, face, job, models, picture, setup, speak, variations
+from . import animate, bake, bake_mesh, create, engine, face, farm, job, models, picture, setup, speak, variations
 
 CLASSES = (
     *create.CLASSES,
@@ -18,6 +18,7 @@ CLASSES = (
     *setup.CLASSES,
     *models.CLASSES,
     *job.CLASSES,
+    *farm.CLASSES,
 )
 
 

@@ -14,6 +14,14 @@ from ..neural_core import errors, files
 from ..scene import find
 from . import common
 
+DRAWN = [
+    ("scene", "Scene", "Everything, by Blender; cards show the network's pictures"),
+    ("plane", "Network", "The network's picture from the scene's camera"),
+    ("mesh", "Head", "The head alone over nothing, by Blender"),
+    ("card", "Cards", "Only bake the network's pictures for the cards"),
+]
+"""What a job may draw, as menus want it."""
+
 
 class PORTRAIT_OT_write_job(ExportHelper, bpy.types.Operator):
     """Write a file from which batch.py draws this scene's frames without a window, here or on a farm"""
@@ -23,16 +31,7 @@ class PORTRAIT_OT_write_job(ExportHelper, bpy.types.Operator):
 
     filename_ext = ".toml"
     filter_glob: StringProperty(default="*.toml", options={"HIDDEN"})
-    what: EnumProperty(
-        name="Draw",
-        items=[
-            ("scene", "Scene", "Everything, by Blender; cards show the network's pictures"),
-            ("plane", "Network", "The network's picture from the scene's camera"),
-            ("mesh", "Head", "The head alone over nothing, by Blender"),
-            ("card", "Cards", "Only bake the network's pictures for the cards"),
-        ],
-        default="scene",
-    )
+    what: EnumProperty(name="Draw", items=DRAWN, default="scene")
     out: StringProperty(
         name="Pictures",
         description="Where they go; // is the .blend's folder, #### the frame",
