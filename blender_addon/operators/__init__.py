@@ -3,11 +3,12 @@
 
 import bpy
 
-from . import animate, bake, bake_mesh, create, engine, face, farm, job, models, picture, setup, speak, variations
+from . import animate, bake, bake_mesh, create, engine, face, farm, job, models, person, picture, setup, speak, variations
 
 CLASSES = (
     *create.CLASSES,
     *variations.CLASSES,
+    *person.CLASSES,
     *picture.CLASSES,
     *bake.CLASSES,
     *bake_mesh.CLASSES,

@@ -7,6 +7,7 @@ from .animate import PORTRAIT_PT_animate, PORTRAIT_PT_expression, PORTRAIT_PT_mo
 from .create import PORTRAIT_PT_create, PORTRAIT_PT_make, PORTRAIT_PT_style
 from .face import PORTRAIT_PT_face
 from .models import PORTRAIT_PT_models
+from .person import PORTRAIT_PT_person
 from .render import (
     PORTRAIT_PT_elsewhere,
     PORTRAIT_PT_frames,
@@ -24,6 +25,7 @@ CLASSES = (
     PORTRAIT_PT_make,
     PORTRAIT_PT_style,
     PORTRAIT_PT_face,
+    PORTRAIT_PT_person,
     PORTRAIT_PT_animate,
     PORTRAIT_PT_expression,
     PORTRAIT_PT_motion,

@@ -70,7 +70,9 @@ def draw_origin(layout: bpy.types.UILayout, identity: bpy.types.PropertyGroup) -
     column = layout.column(align=True)
     seeds = f"Seed {identity.seed}" + (f" with {identity.mix:.0%} of {identity.mix_seed}" if identity.mix else "")
     who = identity.photo or f"{seeds}, truncation {identity.truncation:.2f}"
-    column.label(text=f"{who}, {'changed, ' if identity.changed else ''}{identity.model}")
+    column.label(text=f"{who}, {identity.model}")
+    if identity.changed:
+        column.label(text="Changed since it was created")
     if identity.style:
         draw_text(column, f'Style: "{identity.style}"')
     column.label(text=f"Licence: {identity.licence}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,11 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
-from .. import backgrounds
+from .. import answers, backgrounds
 from ..neural_core import __version__, errors
 from ..requests import CreateChoice
 from ..tasks import Created, Portrait, Surface
-from . import camera, find, image_plane, lights, materials, mesh, mesh_frames, rig, unfinished
+from . import camera, find, image_plane, lights, materials, mesh, mesh_frames, rig, sliders, unfinished
 from .framing import Framing
 
 MOUTH_STRETCH = 2.0
@@ -70,11 +71,16 @@ def building(scene: bpy.types.Scene, created: Created, style: str = "") -> unfin
 
 
 def _building_surface(
-    collection: bpy.types.Collection, name: str, root: bpy.types.Object, surface: Surface
+    collection: bpy.types.Collection,
+    name: str,
+    root: bpy.types.Object,
+    surface: Surface,
+    actions: Mapping[str, np.ndarray] | None = None,
 ) -> unfinished.Pieces[bpy.types.Object]:
     """Make the coloured surface with all that lets it follow every slider and bone of the rig, if there is one.
 
-    Weights and actions are read from the plain head of the scene, so edits that a user made to it carry over.
+    Weights and actions are read from the plain head of the scene, so edits that a user made to it carry over; those of
+    `actions` by their name [v, 3] in place of what the head has.
     """
     data = mesh.from_arrays(f"{name} surface", surface.vertices, surface.faces)
     ob = bpy.data.objects.new(f"{name} surface", data)
@@ -95,7 +101,8 @@ def _building_surface(
     mesh.add_shape_keys(ob, surface.vertices, {}, rig.HARD_RANGE)
     keys = driver.data.shape_keys.key_blocks.keys()[1:]
     for key in keys:
-        delta = mesh.read_delta(driver.data.shape_keys.key_blocks[key])
+        known = actions and key in actions
+        delta = actions[key] if known else mesh.read_delta(driver.data.shape_keys.key_blocks[key])
         delta = mesh.transfer(delta, surface.bind_index, surface.bind_weight)
         mesh.add_key(ob, key, surface.vertices + delta, rig.HARD_RANGE)
         if key == "jawOpen":
@@ -127,23 +134,61 @@ def replace_surface(root: bpy.types.Object, surface: Surface) -> bpy.types.Objec
 
 def replacing_surface(root: bpy.types.Object, surface: Surface) -> unfinished.Pieces[bpy.types.Object]:
     """Do what `replace_surface` does piece by piece; the old surface stays until the new one is complete."""
-    home = root.users_collection[0]
-    with unfinished.collection(home.name) as aside:
-        ob = yield from _building_surface(aside, home.name, root, surface)
-        old = find.part(root, "SURFACE")
-        if old is not None:
-            data, own = old.data, list(old.data.materials)
-            bpy.data.objects.remove(old)
-            bpy.data.meshes.remove(data)
-            bpy.data.batch_remove([material for material in own if material is not None and not material.users])
-        home.objects.link(ob)
-        aside.objects.unlink(ob)
-        _finish_surface(ob, root)
+    with unfinished.collection(root.users_collection[0].name) as aside:
+        ob = yield from surface_aside(aside, root, surface)
+        ob = put_surface(root, ob)
         show(root, "BOTH")
     bpy.data.collections.remove(aside)
     bpy.context.view_layer.update()
     yield
     return ob
+
+
+def surface_aside(
+    aside: bpy.types.Collection,
+    root: bpy.types.Object,
+    surface: Surface,
+    actions: Mapping[str, np.ndarray] | None = None,
+) -> unfinished.Pieces[bpy.types.Object]:
+    """Build a surface for a portrait piece by piece, in a collection of no scene; `put_surface` takes it from there.
+
+    `actions` are what the actions of the plain head will do by then, [v, 3] by name, where that is not what they do.
+    """
+    return _building_surface(aside, root.users_collection[0].name, root, surface, actions)
+
+
+def put_surface(root: bpy.types.Object, made: bpy.types.Object) -> bpy.types.Object:
+    """Put a surface that was built aside in the place of the portrait's old one, if there is one; returns its object.
+
+    The old one's object stays, with the modifiers, materials, constraints and properties that a user gave it.
+    """
+    old = find.part(root, "SURFACE")
+    if old is None:
+        root.users_collection[0].objects.link(made)
+        for collection in made.users_collection[:-1]:
+            collection.objects.unlink(made)
+        _finish_surface(made, root)
+        return made
+    before, data = old.data, made.data
+    own = [material for material in data.materials if material is not None]
+    if before.materials:
+        data.materials.clear()
+        for material in before.materials:
+            data.materials.append(material)
+    leave_mode(old)
+    old.data = data
+    bpy.data.batch_remove([made, *([before] if before.users == 0 else [])])
+    bpy.data.batch_remove([material for material in own if material.users == 0])
+    if (armature := find.part(root, "RIG")) is not None:
+        armature.update_tag()  # as in `_finish_surface`
+    return old
+
+
+def leave_mode(ob: bpy.types.Object) -> None:
+    """Bring an object that is edited, sculpted or painted back to Object Mode: else what is written to it is lost."""
+    if ob.mode != "OBJECT":
+        with bpy.context.temp_override(active_object=ob, object=ob, edit_object=ob if ob.mode == "EDIT" else None):
+            bpy.ops.object.mode_set(mode="OBJECT")
 
 
 @dataclass(frozen=True)
@@ -308,7 +353,8 @@ def _seeds(choice: CreateChoice) -> str:
 
 
 def _remember(holder: bpy.types.Object, name: str, created: Created, style: str) -> None:
-    identity, fields = holder.portrait, created.portrait.fields
+    identity, portrait = holder.portrait, created.portrait
+    fields = portrait.fields
     identity.uuid = created.choice.identifier
     identity.version = __version__
     identity.photo, identity.style = Path(created.choice.photo).name, style
@@ -316,10 +362,16 @@ def _remember(holder: bpy.types.Object, name: str, created: Created, style: str)
     for field in _PORTRAIT_FIELDS:
         if fields.get(field) is not None:  # a portrait that was not made from a seed has none
             setattr(identity, field, fields[field])
+    identity.file = keep(name, portrait)
+    sliders.fill(identity, answers.sliders(fields))
+
+
+def keep(name: str, portrait: Portrait) -> bpy.types.Text:
+    """Return a text that carries the portrait itself in the .blend."""
     text = bpy.data.texts.new(f"{name}.portrait")
     text.use_fake_user = False  # Blender gives texts one: this one goes with its portrait
-    text.write(base64.encodebytes(created.portrait.arrays["portrait"].tobytes()).decode("ascii"))
-    identity.file = text
+    text.write(base64.encodebytes(portrait.arrays["portrait"].tobytes()).decode("ascii"))
+    return text
 
 
 def _add(collection: bpy.types.Collection, ob: bpy.types.Object, role: str) -> bpy.types.Object:

@@ -7,7 +7,7 @@ Blender without this add-on and with scripts switched off. So does the gaze: eye
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import bpy
@@ -54,12 +54,12 @@ def add_look_at(ob: bpy.types.Object) -> None:
     """Give a rig with eyes a target for them: the bone and the slider LOOK_AT, at first without influence."""
     if not set(TARGETS) <= set(ob.data.bones.keys()):
         return
-    places = {eye: np.array(ob.data.bones[eye].head_local + Vector((0.0, 0.0, GAZE_M))) for eye in TARGETS}
+    places = _gaze({eye: np.array(ob.data.bones[eye].head_local) for eye in TARGETS})
     with editing(ob) as bones:
-        common = _new_bone(bones, LOOK_AT, np.mean(list(places.values()), axis=0))
+        common = _new_bone(bones, LOOK_AT, places[LOOK_AT])
         common.use_deform = False
-        for eye, place in places.items():
-            bone = _new_bone(bones, TARGETS[eye], place)
+        for target in TARGETS.values():
+            bone = _new_bone(bones, target, places[target])
             bone.parent, bone.use_deform = common, False
     add_slider(ob, LOOK_AT, (0.0, 1.0), (0.0, 1.0), f'How much the eyes follow the bone "{LOOK_AT}"')
     for eye, target in TARGETS.items():
@@ -68,6 +68,27 @@ def add_look_at(ob: bpy.types.Object) -> None:
         constraint.target, constraint.subtarget = ob, target
         constraint.track_axis = "TRACK_Z"  # eyes look along +Z of head space, the axes of all bones
         drive(constraint.driver_add("influence").driver, ob, LOOK_AT)
+    ob.update_tag()
+
+
+def move_joints(ob: bpy.types.Object, names: Sequence[str], joints: np.ndarray) -> None:
+    """Let the bones of an armature rest at other places: joints [j, 3]. Poses, keys and constraints stay as they are.
+
+    What the eyes follow goes along with them, and bones that are not ours with those that they hang on.
+    """
+    places = dict(zip(names, joints, strict=True))
+    if set(TARGETS) <= set(places):
+        places |= _gaze({eye: places[eye] for eye in TARGETS})
+    with editing(ob) as bones, _without_mirror(ob.data):
+        moved: dict[str, Vector] = {}
+        for bone in sorted(bones, key=lambda bone: len(bone.parent_recursive)):
+            if bone.name in places:
+                moved[bone.name] = Vector(places[bone.name]) - bone.head
+            else:
+                moved[bone.name] = moved[bone.parent.name] if bone.parent else Vector()
+        ends = [(bone, bone.head + moved[bone.name], bone.tail + moved[bone.name]) for bone in bones]
+        for bone, head, tail in ends:
+            bone.head, bone.tail = head, tail
     ob.update_tag()
 
 
@@ -193,6 +214,22 @@ def editing(ob: bpy.types.Object) -> Iterator[bpy.types.ArmatureEditBones]:
                     bpy.ops.object.mode_set(mode=mode)
     finally:
         bpy.data.scenes.remove(alone)
+
+
+@contextmanager
+def _without_mirror(armature: bpy.types.Armature) -> Iterator[None]:
+    """Let what is done to the bones of one side leave the other side alone."""
+    before, armature.use_mirror_x = armature.use_mirror_x, False
+    try:
+        yield
+    finally:
+        armature.use_mirror_x = before
+
+
+def _gaze(eyes: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return where what the eyes follow stands, by bone: before each eye, and the common one between."""
+    places = {TARGETS[eye]: place + np.array([0.0, 0.0, GAZE_M]) for eye, place in eyes.items()}
+    return {LOOK_AT: np.mean(list(places.values()), axis=0), **places}
 
 
 def _new_bone(bones: bpy.types.ArmatureEditBones, name: str, place: np.ndarray) -> bpy.types.EditBone:
