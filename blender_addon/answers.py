@@ -121,6 +121,27 @@ def check_exact(arrays: Arrays) -> None:
     _array(arrays, "vertices", "f4", len(arrays["rest"]), 3)
 
 
+def curves(fields: Mapping[str, Any], arrays: Arrays) -> dict[str, np.ndarray]:
+    """Return the curves of an answer, values [n] by name. Raises ProtocolError with the first thing that is wrong."""
+    names, values = fields.get("names"), arrays.get("curves")
+    if not names or values is None or values.shape[1:] != (len(names),):
+        raise errors.ProtocolError("The engine's curves do not fit their names.")
+    if not _is_number(fields.get("fps")) or fields["fps"] <= 0:
+        raise _wrong("its frames have no rate")
+    return dict(zip(_names(fields, "names"), _array(arrays, "curves", "f4", None, len(names)).T, strict=True))
+
+
+def check_motion(fields: Mapping[str, Any]) -> None:
+    """Check what Track's answer says beside its curves. Raises ProtocolError with the first thing that is wrong."""
+    if not _is_number(fields.get("start")) or fields["start"] < 0:
+        raise _wrong("its motion has no start")
+    if not isinstance(fields.get("sound"), bool):
+        raise _wrong("its sound is neither there nor missing")
+    notes = fields.get("notes")
+    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
+        raise _wrong("its notes are no sentences")
+
+
 def _names(fields: Mapping[str, Any], key: str) -> list[str]:
     names = fields.get(key)
     if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):

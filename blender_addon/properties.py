@@ -15,7 +15,17 @@ from bpy.props import (
 
 from . import model_list, preferences
 from .poses import ITEMS as POSES
-from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE, SLIDER_LIMIT, STRENGTH_LIMIT
+from .requests import (
+    CLIP_FRAMES,
+    CLIP_FRAMES_LIMIT,
+    DEFAULT_MODEL,
+    DETAIL_RANGE,
+    SEED_LIMIT,
+    SIZE_RANGE,
+    SLIDER_LIMIT,
+    SMOOTHING_LIMIT,
+    STRENGTH_LIMIT,
+)
 
 
 def _search_models(_self: bpy.types.ID, _context: bpy.types.Context, text: str) -> list[str]:
@@ -43,6 +53,7 @@ class PortraitSettings(bpy.types.PropertyGroup):
         items=[
             ("SEED", "Seed", "Somebody who does not exist"),
             ("PHOTO", "Photo", "The person in a photo; this takes minutes"),
+            ("VIDEO", "Video", "The person in a clip; this takes minutes"),
         ],
         default="SEED",
     )
@@ -56,6 +67,46 @@ class PortraitSettings(bpy.types.PropertyGroup):
     )
     weight_iterations: IntProperty(
         name="Tuning steps", description="Steps that change the network until it draws the photo", default=500, min=0
+    )
+    clip: StringProperty(
+        name="Video",
+        description="A clip of somebody whose face is seen all the time, over 64 pixels wide: MP4, MOV, WebM, MKV",
+        subtype="FILE_PATH",
+    )
+    clip_frames: IntProperty(
+        name="Most Frames",
+        description="How many of the clip's frames are looked at, from its start; each takes some tenths of a second",
+        default=CLIP_FRAMES,
+        min=1,
+        max=CLIP_FRAMES_LIMIT,
+    )
+    clip_start: IntProperty(name="Start", description="The frame at which the clip begins", default=1)
+    clip_strength: FloatProperty(
+        name="Strength",
+        description="Size of the face's movements",
+        default=1.0,
+        min=0.0,
+        max=STRENGTH_LIMIT,
+        soft_max=2.0,
+    )
+    clip_smoothing: FloatProperty(
+        name="Smoothing",
+        description="Seconds over which the motion is smoothed; 0.1 takes a tremor away, and some of a blink",
+        default=0.0,
+        min=0.0,
+        max=SMOOTHING_LIMIT,
+        soft_max=0.3,
+    )
+    clip_head: BoolProperty(
+        name="Head Motion",
+        description="Turn the head, too; where it looks most in the clip is straight ahead",
+        default=True,
+    )
+    clip_sound: BoolProperty(
+        name="Add Sound", description="Put the clip's sound, if it has any, into the sequencer", default=True
+    )
+    clip_animate: BoolProperty(
+        name="Animate with It", description="Let the new portrait do what the person does in the clip", default=False
     )
     style: StringProperty(
         name="Style", description='What the portrait is to look like, in English: "a charcoal drawing"'

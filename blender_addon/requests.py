@@ -22,6 +22,11 @@ SLIDER_LIMIT = 5.0
 """As `neural_core.people` has it."""
 SPEECH_FPS_RANGE = (10.0, 120.0)
 STRENGTH_LIMIT = 3.0
+CLIP_FRAMES = 250
+"""How many frames of a clip are looked at unless it is said otherwise."""
+CLIP_FRAMES_LIMIT = 3000
+SMOOTHING_LIMIT = 1.0
+"""Seconds; both as `neural_core.capture.track` has them."""
 
 
 def new_identifier() -> str:
@@ -40,10 +45,12 @@ class CreateChoice:
     mix: float = 0.0
     """How much of the person of `mix_seed` is mixed in, 0..1."""
     photo: str = ""
-    """A file with somebody's photo, instead of seed and truncation."""
+    """A file with somebody's photo, or a clip of them, instead of seed and truncation."""
+    frames: int = CLIP_FRAMES
+    """A clip's: how many frames are looked at, from its start."""
     latent_iterations: int = 450
     weight_iterations: int = 500
-    """A photo's: steps that look for the person, and steps that tune the network to them."""
+    """A photo's or clip's: steps that look for the person, and steps that tune the network to them."""
     make_rig: bool = True
     make_plane: bool = True
     make_mesh: bool = True
@@ -62,6 +69,7 @@ class CreateChoice:
             raise errors.UsageError(f"The truncation {self.truncation:g} is not in 0 .. 2.")
         if min(self.latent_iterations, self.weight_iterations) < 0:
             raise errors.UsageError("A number of steps is negative.")
+        _check_frames(self.frames)
         if not DETAIL_RANGE[0] <= self.detail <= DETAIL_RANGE[1]:
             raise errors.UsageError(f"The mesh detail {self.detail} is not in {DETAIL_RANGE[0]} .. {DETAIL_RANGE[1]}.")
         if not SIZE_RANGE[0] <= self.size <= SIZE_RANGE[1]:
@@ -117,6 +125,24 @@ class SpeakChoice:
 
 
 @dataclass(frozen=True)
+class TrackChoice:
+    """Who is followed, and how."""
+
+    clip: str
+    """A video file."""
+    frames: int = CLIP_FRAMES
+    """How many of its frames are looked at, from its start."""
+    smoothing: float = 0.0
+    """Deviation of a filter over time, seconds."""
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what no worker could do."""
+        _check_frames(self.frames)
+        if not 0.0 <= self.smoothing <= SMOOTHING_LIMIT:
+            raise errors.UsageError(f"A smoothing of {self.smoothing:g} s is not in 0 .. {SMOOTHING_LIMIT:g}.")
+
+
+@dataclass(frozen=True)
 class Shot:
     """A portrait at one instant: a camera label in head space, and what the face does (`messages.Render.controls`)."""
 
@@ -135,7 +161,7 @@ def create(choice: CreateChoice) -> protocol.Create | protocol.Reconstruct:
     """Return the request that makes a portrait, of a seed or of the person in a photo."""
     if choice.photo:
         steps = choice.latent_iterations, choice.weight_iterations
-        return protocol.Reconstruct(0, choice.model, choice.photo, choice.identifier, *steps)
+        return protocol.Reconstruct(0, choice.model, choice.photo, choice.identifier, *steps, choice.frames)
     other = choice.mix_seed if choice.mix else 0
     return protocol.Create(0, choice.model, choice.seed, choice.truncation, choice.identifier, other, choice.mix)
 
@@ -154,6 +180,11 @@ def stylise(source: str, text: str, identifier: str) -> protocol.Stylise:
 def speak(choice: SpeakChoice) -> protocol.Speak:
     """Return the request for the curves of a face that says what was recorded."""
     return protocol.Speak(0, choice.audio, choice.fps, choice.strength, choice.gestures, choice.seed)
+
+
+def track(choice: TrackChoice) -> protocol.Track:
+    """Return the request for what somebody does in a clip."""
+    return protocol.Track(0, choice.clip, choice.frames, choice.smoothing)
 
 
 def open_portrait(identifier: str, data: bytes) -> protocol.Open:
@@ -186,3 +217,8 @@ def mesh(identifier: str, detail: int, controls: dict[str, Any]) -> protocol.Mes
 def _check_mix(seed: int, share: float) -> None:
     if not (0 <= seed <= SEED_LIMIT and 0.0 <= share <= 1.0):
         raise errors.UsageError(f"Seed {seed} cannot be mixed in by {share:g}: 0 .. 1 is possible.")
+
+
+def _check_frames(frames: int) -> None:
+    if not 1 <= frames <= CLIP_FRAMES_LIMIT:
+        raise errors.UsageError(f"{frames} frames of a clip are not in 1 .. {CLIP_FRAMES_LIMIT}.")

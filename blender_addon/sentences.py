@@ -78,6 +78,11 @@ def no_speech() -> UsageError:
     return UsageError("No recording is chosen.", "Choose a sound file of somebody who speaks, such as a WAV.")
 
 
+def no_clip() -> UsageError:
+    """Curves or a person from a video, and none is chosen."""
+    return UsageError("No video is chosen.", "Choose a clip in which one face is seen all the time, such as an MP4.")
+
+
 def no_style() -> UsageError:
     """Stylise, and no text is given."""
     return UsageError("No style is given.", 'Describe it in English: "a charcoal drawing".')

@@ -7,6 +7,7 @@ stopping it at any moment leaves the scene as it was.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,6 +95,8 @@ class Created:
     portrait: Portrait
     picture: Picture | None
     surface: Surface | None
+    motion: Motion | None = None
+    """What the person does in the clip that they are from, if that was wanted."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +116,16 @@ class SurfaceWish:
     controls: dict[str, Any]
 
 
-def create(choice: requests.CreateChoice) -> Task:
-    """Make a portrait, its picture from the creation camera and its surface, as far as they are wanted."""
+def create(choice: requests.CreateChoice, followed: requests.TrackChoice | None = None) -> Task:
+    """Make a portrait, its picture from the creation camera and its surface, as far as they are wanted.
+
+    What somebody does in a clip comes with it if one is to be `followed`.
+    """
     label = "Finding the person" if choice.photo else "Creating the portrait"
     reply = yield Step(label, requests.create(choice))
-    return (yield from _created(choice, reply))
+    created = yield from _created(choice, reply)
+    motion = (yield from track(followed)) if followed is not None else None
+    return dataclasses.replace(created, motion=motion)
 
 
 def variations(choices: Sequence[requests.CreateChoice]) -> Task:
@@ -177,6 +185,14 @@ def picture(
     return (yield from _picture(kept.identifier, shot, size, quality, label))
 
 
+def pictures(kept: KeptPortrait, shots: Sequence[requests.Shot], size: int) -> Task:
+    """Draw a portrait of the scene in several ways; returns a Picture for each."""
+    drawn = []
+    for number, shot in enumerate(shots, 1):
+        drawn.append((yield from picture(kept, shot, size, label=f"Picture {number} of {len(shots)}")))
+    return drawn
+
+
 def surface(kept: KeptPortrait, detail: int, controls: dict[str, Any]) -> Task:
     """Extract the surface of a portrait of the scene that does what the controls say; returns a Surface."""
     yield from _open(kept)
@@ -195,10 +211,35 @@ class Speech:
 def speak(choice: requests.SpeakChoice) -> Task:
     """Listen to a recording; returns a Speech."""
     reply = yield Step("Listening", requests.speak(choice))
-    names, values = reply.fields.get("names"), reply.arrays.get("curves")
-    if not names or values is None or values.shape[1:] != (len(names),):
-        raise errors.ProtocolError("The engine's curves do not fit their names.")
-    return Speech(Path(choice.audio).name, float(reply.fields["fps"]), dict(zip(names, values.T, strict=True)))
+    tracks = answers.curves(reply.fields, reply.arrays)
+    return Speech(Path(choice.audio).name, float(reply.fields["fps"]), tracks)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What somebody does in a clip: values [n] by the name of a slider or of a turn of the head."""
+
+    name: str
+    fps: float
+    start: float
+    """Seconds from the clip's start to the first value."""
+    tracks: dict[str, np.ndarray]
+    sound: bool
+    """Whether the clip can be heard."""
+    notes: tuple[str, ...]
+    """Sentences for the user."""
+
+    def __len__(self) -> int:
+        return max(len(values) for values in self.tracks.values())
+
+
+def track(choice: requests.TrackChoice) -> Task:
+    """Follow the face in a clip; returns a Motion."""
+    reply = yield Step("Following the face", requests.track(choice))
+    tracks, fields = answers.curves(reply.fields, reply.arrays), reply.fields
+    answers.check_motion(fields)
+    name, notes = Path(choice.clip).name, tuple(fields["notes"])
+    return Motion(name, float(fields["fps"]), float(fields["start"]), tracks, fields["sound"], notes)
 
 
 def face_rig(name: str, shapes: int, expressions: int) -> Task:

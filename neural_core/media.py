@@ -267,6 +267,18 @@ def frame_count(path: Path) -> int:
         return 0
 
 
+def has_sound(path: Path) -> bool:
+    """Say whether a film can be heard; one that cannot be read is silent."""
+    import av
+    from av.error import FFmpegError
+
+    try:
+        with av.open(str(path)) as film:
+            return bool(film.streams.audio)
+    except (FFmpegError, OSError):
+        return False
+
+
 def _time_after(before: float, said: float | None, start: float | None, step: float) -> float:
     """Return when a frame is shown, in seconds since the first.
 

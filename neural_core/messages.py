@@ -223,7 +223,8 @@ class Track(Message):
 
     At most `frames` of its frames are looked at, from its start. `smoothing` is the deviation of a filter over time,
     seconds. `done` gives fps (as many values a second as the clip has frames), start (seconds from the clip's first
-    frame to the first value), seconds, names (as of Speak), notes (sentences), and array curves f4[frames, names].
+    frame to the first value), seconds, names (as of Speak), sound (whether the clip has any), notes (sentences), and
+    array curves f4[frames, names].
     """
 
     type = "track"

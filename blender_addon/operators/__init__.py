@@ -3,7 +3,24 @@
 
 import bpy
 
-from . import animate, bake, bake_mesh, create, engine, face, farm, job, models, person, picture, setup, speak, variations
+from . import (
+    animate,
+    bake,
+    bake_mesh,
+    create,
+    engine,
+    face,
+    farm,
+    job,
+    models,
+    person,
+    picture,
+    pose_assets,
+    setup,
+    speak,
+    track,
+    variations,
+)
 
 CLASSES = (
     *create.CLASSES,
@@ -13,7 +30,9 @@ CLASSES = (
     *bake.CLASSES,
     *bake_mesh.CLASSES,
     *animate.CLASSES,
+    *pose_assets.CLASSES,
     *speak.CLASSES,
+    *track.CLASSES,
     *engine.CLASSES,
     *face.CLASSES,
     *setup.CLASSES,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Create a portrait from a seed or a photo, or in another style."""
+"""Create a portrait from a seed, a photo or a clip, or in another style."""
 
 import random
 
@@ -10,6 +10,7 @@ from .. import requests, sentences, session, tasks
 from ..neural_core import errors
 from ..scene import find, portrait, unfinished
 from . import common
+from .track import Placing, choice_of
 
 BESIDE_M = 0.4
 """How far a stylised portrait stands from the one that it was made of."""
@@ -19,34 +20,46 @@ def _choice(settings: bpy.types.PropertyGroup, photo: str) -> requests.CreateCho
     """Return what the panel says. Raises UsageError for what no engine could do."""
     names = ("model", "seed", "truncation", "mix_seed", "mix", "latent_iterations", "weight_iterations")
     parts = ("make_rig", "make_plane", "make_mesh", "detail", "size")
-    return requests.CreateChoice(photo=photo, **{name: getattr(settings, name) for name in (*names, *parts)})
+    said = {name: getattr(settings, name) for name in (*names, *parts)}
+    return requests.CreateChoice(photo=photo, frames=settings.clip_frames, **said)
+
+
+def _file(settings: bpy.types.PropertyGroup) -> str:
+    """Return the photo or clip that the panel says, "" for a seed. Raises UsageError if none is chosen."""
+    if settings.source == "PHOTO" and not settings.photo:
+        raise sentences.no_photo()
+    if settings.source == "VIDEO" and not settings.clip:
+        raise sentences.no_clip()
+    return bpy.path.abspath({"PHOTO": settings.photo, "VIDEO": settings.clip}.get(settings.source, ""))
 
 
 class PORTRAIT_OT_create(bpy.types.Operator):
-    """Create the person of this seed or photo: rig, head, surface, camera and picture in a collection of their own"""
+    """Create the person of this seed, photo or clip: rig, head, surface, camera and picture in one collection"""
 
     bl_idname = "portrait.create"
     bl_label = "Create Portrait"
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         settings = context.scene.portrait
-        photo = bpy.path.abspath(settings.photo) if settings.source == "PHOTO" else ""
+        placing = Placing.of(settings)
         try:
-            if settings.source == "PHOTO" and not photo:
-                raise sentences.no_photo()
-            choice = _choice(settings, photo)
+            choice = _choice(settings, _file(settings))
+            followed = choice_of(settings) if settings.source == "VIDEO" and settings.clip_animate else None
         except errors.PortraitError as error:
             return common.refused(self, error)
 
         def apply(created: tasks.Created) -> unfinished.Pieces[None]:
             # Into the scene that the user sees now: it may be another than when the button was pressed.
-            yield from portrait.building(bpy.context.scene, created)
+            root = yield from portrait.building(bpy.context.scene, created)
             _frame_in_view()
-            notes = created.portrait.fields.get("notes")
-            if notes:
-                session.engine().notice(" ".join(notes))
+            said = list(created.portrait.fields.get("notes") or [])
+            rig = find.part(root, "RIG")
+            if created.motion is not None and rig is not None:
+                said.append(placing.put(rig, created.motion, bpy.context.scene))
+            if said:
+                session.engine().notice(" ".join(said))
 
-        session.start("Create Portrait", tasks.create(choice), apply, queue=True)
+        session.start("Create Portrait", tasks.create(choice, followed), apply, queue=True)
         return common.finished(self)
 
 

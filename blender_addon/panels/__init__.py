@@ -4,6 +4,7 @@
 import bpy
 
 from .animate import PORTRAIT_PT_animate, PORTRAIT_PT_expression, PORTRAIT_PT_motion
+from .clip import PORTRAIT_PT_clip
 from .create import PORTRAIT_PT_create, PORTRAIT_PT_make, PORTRAIT_PT_style
 from .face import PORTRAIT_PT_face
 from .models import PORTRAIT_PT_models
@@ -30,6 +31,7 @@ CLASSES = (
     PORTRAIT_PT_expression,
     PORTRAIT_PT_motion,
     PORTRAIT_PT_speak,
+    PORTRAIT_PT_clip,
     PORTRAIT_PT_render,
     PORTRAIT_PT_picture,
     PORTRAIT_PT_surface,

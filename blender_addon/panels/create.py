@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A person from a seed or a photo, and another style of one."""
+"""A person from a seed, a photo or a clip, and another style of one."""
 
 import bpy
 
@@ -8,6 +8,7 @@ from ..operators import variations
 from ..operators.create import PORTRAIT_OT_create, PORTRAIT_OT_random_seed, PORTRAIT_OT_stylise
 from ..operators.variations import PORTRAIT_OT_use_seed, PORTRAIT_OT_variations
 from ..scene import find
+from .clip import draw_placing
 from .common import PortraitPanel, draw_main_action, draw_text
 
 _THUMBNAIL_SCALE = 4.5
@@ -15,7 +16,7 @@ _THUMBNAIL_SCALE = 4.5
 
 
 class PORTRAIT_PT_create(PortraitPanel, bpy.types.Panel):
-    """A person from a seed or a photo."""
+    """A person from a seed, a photo or a clip."""
 
     bl_label = "Create"
 
@@ -29,11 +30,13 @@ class PORTRAIT_PT_create(PortraitPanel, bpy.types.Panel):
         layout.row().prop(settings, "source", expand=True)
         layout.prop(settings, "model")
         _draw_model_line(layout, settings.model)
-        if settings.source == "PHOTO":
-            layout.prop(settings, "photo")
+        if settings.source in {"PHOTO", "VIDEO"}:
+            layout.prop(settings, "photo" if settings.source == "PHOTO" else "clip")
             column = layout.column(align=True)
             column.prop(settings, "latent_iterations")
             column.prop(settings, "weight_iterations")
+            if settings.source == "VIDEO":
+                _draw_clip(layout, settings)
         else:
             row = layout.row(align=True)
             row.prop(settings, "seed")
@@ -84,6 +87,15 @@ class PORTRAIT_PT_style(PortraitPanel, bpy.types.Panel):
         layout = self.layout
         layout.prop(context.scene.portrait, "style", text="")
         layout.operator(PORTRAIT_OT_stylise.bl_idname, icon="BRUSH_DATA")
+
+
+def _draw_clip(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:
+    """Draw whether the new person also does what is done in the clip, and how."""
+    layout.prop(settings, "clip_animate")
+    if settings.clip_animate:
+        draw_placing(layout, settings)
+    else:
+        layout.prop(settings, "clip_frames")
 
 
 def _draw_variations(layout: bpy.types.UILayout) -> None:

@@ -6,6 +6,7 @@ What the user has keyed, and goes on to key, adds to it: layers and the rig's ow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import bpy
@@ -44,10 +45,13 @@ def add(rig: bpy.types.Object, name: str, frames: np.ndarray, tracks: Mapping[st
     return track
 
 
-def mute(rig: bpy.types.Object, prefix: str) -> None:
-    """Silence the layers whose name begins so: what is made anew would add to what was made before."""
+def mute(rig: bpy.types.Object, prefix: str, first: float = -math.inf, last: float = math.inf) -> None:
+    """Silence the layers whose name begins so, as far as they reach into some frames.
+
+    What is made anew would add to what was made before.
+    """
     for track in rig.animation_data.nla_tracks if rig.animation_data is not None else ():
-        if track.name.startswith(prefix):
+        if track.name.startswith(prefix) and any(s.frame_start <= last and s.frame_end >= first for s in track.strips):
             track.mute = True
 
 

@@ -28,7 +28,7 @@ def put(rig: bpy.types.Object, speech: tasks.Speech, scene: bpy.types.Scene, sta
     """
     count = max(len(values) for values in speech.tracks.values())
     frames = start + np.arange(count) * (scene.render.fps / scene.render.fps_base / speech.fps)
-    _mute(rig, frames[0], frames[-1])
+    layers.mute(rig, PREFIX, frames[0], frames[-1])
     return layers.add(rig, f"{PREFIX}{speech.name}", frames, speech.tracks).strips[0]
 
 
@@ -57,9 +57,3 @@ def _start_of(strip: bpy.types.SoundStrip) -> float:
 
 def _same(filepath: str, path: Path) -> bool:
     return Path(bpy.path.abspath(filepath)) == path
-
-
-def _mute(rig: bpy.types.Object, first: float, last: float) -> None:
-    for track in rig.animation_data.nla_tracks if rig.animation_data is not None else ():
-        if track.name.startswith(PREFIX) and any(s.frame_start <= last and s.frame_end >= first for s in track.strips):
-            track.mute = True

@@ -129,6 +129,9 @@ def _of_clip(
     chosen = choose_views(followed)
     rising = sorted(chosen)
     captured = capture_frames(tools, path, followed, rising, size, report)
+    shown = ", ".join(str(followed.numbers[index]) for index in chosen)
+    taken = f'Of "{path.name}" the person is taken from frame {shown}, counted from 0.'
+    captured = dataclasses.replace(captured, notes=(*captured.notes, taken))
     return captured, [rising.index(index) for index in chosen]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import __version__, controls, devices, mesh, models, people, portraits, protocol, rigs, studio
+from .. import __version__, controls, devices, media, mesh, models, people, portraits, protocol, rigs, studio
 from ..cameras import Camera
 from ..capture.last_clip import LastClip
 from ..curves import Curves, columns
@@ -235,7 +235,8 @@ class Engine:
                 followed = self._clip.follow(tools, path, request.frames, report)
         tracked = curves_of(followed, request.smoothing)
         told = _told(tracked.curves)
-        return Result({**told.fields, "start": tracked.start, "notes": list(tracked.notes)}, told.arrays)
+        said = {"start": tracked.start, "sound": media.has_sound(path), "notes": list(tracked.notes)}
+        return Result({**told.fields, **said}, told.arrays)
 
     def _face(self, request: protocol.Face, report: Report) -> Result:
         from .. import face_rigs

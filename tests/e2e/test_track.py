@@ -69,7 +69,7 @@ def test_the_mouth_and_the_head_do_what_the_person_did(tracked):
     assert tracked.fields["fps"] == pytest.approx(25)
     assert tracked.fields["start"] == pytest.approx(3 / 25)
     assert tracked.fields["seconds"] == pytest.approx(acted_clip.FRAMES / 25)
-    assert tracked.fields["notes"] == []
+    assert (tracked.fields["notes"], tracked.fields["sound"]) == ([], True)
     assert len(array(tracked.arrays["curves"])) == acted_clip.FRAMES
     jaw, wanted = curve(tracked, "jawOpen"), truth.actions[:, ACTIONS.index("jawOpen")]
     assert np.corrcoef(jaw, wanted)[0, 1] > 0.95
@@ -102,6 +102,9 @@ def test_a_portrait_of_the_clip_is_made_of_its_best_frames(engine, folder, track
     front, *sides = done.fields["frames"]
     assert 3 + 3 <= front <= 3 + 8  # the head looks straight ahead half-way
     assert sorted(side < front for side in sides) == [False, True]
+    assert done.fields["notes"] == [
+        f'Of "a.mp4" the person is taken from frame {front}, {sides[0]}, {sides[1]}, counted from 0.'
+    ]
     assert done.fields["psnr"] > 5
     assert {total for stage, _, total in stages if stage == "Cutting the person out"} == {3}
     (folder / "p.portrait").write_bytes(array(done.arrays["portrait"]).tobytes())
@@ -171,9 +174,12 @@ def test_cancel_is_seen_between_two_frames(folder):
     assert [done for stage, done in seen if stage == "Looking for the face"] == [0, 1, 2]
 
 
-def test_a_film_says_how_many_frames_it_has(folder, tmp_path):
+def test_a_film_says_how_many_frames_it_has_and_whether_it_is_heard(folder, tmp_path):
     assert media.frame_count(folder / "a.mp4") == 15
     write_sound(tmp_path / "sound.mp4")
     (tmp_path / "text.mp4").write_text("no film")
     for name in ("sound.mp4", "text.mp4", "none.mp4"):
         assert media.frame_count(tmp_path / name) == 0
+    acted_clip.write_faceless(tmp_path / "silent.mp4")
+    heard = {name: media.has_sound(tmp_path / name) for name in ("sound.mp4", "silent.mp4", "text.mp4", "none.mp4")}
+    assert heard == {"sound.mp4": True, "silent.mp4": False, "text.mp4": False, "none.mp4": False}

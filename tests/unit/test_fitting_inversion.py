@@ -143,7 +143,7 @@ def test_each_other_picture_has_its_turn(system, someone, monkeypatch):
             work._pivot = [(wanted.camera, wanted.picture)]
         work.iteration += 1
     names = "".join({id(wanted): "w", id(left): "l", id(right): "r"}[id(view)] for view in looked)
-    assert names == "wlwrwlwr" + "wwl" + "wwr" + "wwl" + "wwr"  # the pivot has the second place of four
+    assert names == "wwwlwwwr" + "wwl" + "wwr" + "wwl" + "wwr"  # the pivot has the second place of four
 
 
 def test_a_start_has_the_pictures_face(system):
