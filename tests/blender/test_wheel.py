@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs each file of wheel/ in a process of its own: the bpy wheel cannot be unloaded, and crashes or hangs at exit."""
+"""Runs each file of wheel/ in a process of its own: the bpy wheel cannot be unloaded, and crashes or hangs at exit.
 
-import importlib.util
+Other wheels than that of the tests' own Python run them too, where $BPY_PYTHONS names their Pythons (see blenders.py).
+"""
+
 import os
 import subprocess
 import sys
 
 import pytest
+from blenders import WHEELS
 from staging import HERE, ROOT
 
 FILES = sorted(path.name for path in (HERE / "wheel").glob("wheel_*.py"))
@@ -17,9 +20,8 @@ def test_there_are_files_to_run():
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_file_passes_inside_the_bpy_wheel(name, stub_stage):
-    if importlib.util.find_spec("bpy") is None:  # not imported here: it would take this process down at its exit
-        pytest.skip("the bpy wheel is not installed (extra `blender`)")
+@pytest.mark.parametrize("python", WHEELS)
+def test_file_passes_inside_the_bpy_wheel(python, name, stub_stage):
     environment = {
         **os.environ,
         "NEURAL_PORTRAIT_PYTHON": sys.executable,
@@ -27,7 +29,7 @@ def test_file_passes_inside_the_bpy_wheel(name, stub_stage):
         "OMP_NUM_THREADS": "1",
     }
     command = [
-        sys.executable,
+        python,
         "-m",
         "pytest",
         "-q",

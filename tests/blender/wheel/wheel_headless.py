@@ -357,8 +357,9 @@ def test_a_recording_is_spoken_and_written_as_curves(run, folder):
     np.testing.assert_allclose(tracks["jawOpen"].max(), 0.5 * stub.SPEECH_JAW, atol=1e-3)
     bpy.ops.wm.open_mainfile(filepath=str(folder / "s.blend"))
     editor = bpy.context.scene.sequence_editor
-    (strip,) = editor.strips if hasattr(editor, "strips") else editor.sequences
-    assert (strip.type, strip.frame_start) == ("SOUND", 5)
+    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
+    expected = [("SOUND", 5)] if bpy.app.build_options.audaspace else []  # the wheel of Blender 4.2 has no sound
+    assert [(strip.type, strip.frame_start) for strip in strips] == expected
 
 
 def test_a_scene_shows_each_frames_own_picture_on_the_card(run, folder):
