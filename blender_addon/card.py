@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import bpy
+import numpy as np
 
 from . import bake_state, baking, live, pictures, session, tasks
 from .neural_core import errors
@@ -61,13 +62,25 @@ def show_background(plane: bpy.types.Object, scene: bpy.types.Scene) -> None:
         session.engine().fail(error)
 
 
+def drawn_now(root: bpy.types.Object, scene: bpy.types.Scene) -> np.ndarray | None:
+    """Return the picture of this moment as the engine has drawn it, if it is in memory, [h, w, 4] uint8.
+
+    Raises:
+        PortraitError: if there can be none, for example without a camera.
+    """
+    shot = framing.of(root, scene).shot.drawn
+    for size in sorted({scene.portrait.size, baking.size_of(scene.portrait), live.DRAFT_SIZE}, reverse=True):
+        pixels = pictures.drawn.get(picture_key(root, shot, size))
+        if pixels is not None:
+            return pixels
+    return None
+
+
 def _show_drawn(root: bpy.types.Object, scene: bpy.types.Scene) -> bool:
     """Show the picture of this moment from memory, on its background; False if it is not there."""
-    wanted = framing.of(root, scene)
-    for size in sorted({scene.portrait.size, baking.size_of(scene.portrait)}, reverse=True):
-        pixels = pictures.drawn.get(picture_key(root, wanted.shot.drawn, size))
-        if pixels is not None:
-            key = picture_key(root, wanted.shot, size)
-            portrait.replace_picture(root, portrait.Shown(pixels, wanted, key, scene.frame_current))
-            return True
-    return False
+    pixels = drawn_now(root, scene)
+    if pixels is not None:
+        wanted = framing.of(root, scene)
+        key = picture_key(root, wanted.shot, len(pixels))
+        portrait.replace_picture(root, portrait.Shown(pixels, wanted, key, scene.frame_current))
+    return pixels is not None

@@ -204,7 +204,7 @@ def _exchange(manager: str, request: urllib.request.Request) -> tuple[int, bytes
     opener = urllib.request.build_opener(proxies, _NoRedirects)
     try:
         try:
-            answer = opener.open(request, timeout=TIMEOUT_S)
+            answer: Any = opener.open(request, timeout=TIMEOUT_S)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
@@ -220,7 +220,7 @@ def _exchange(manager: str, request: urllib.request.Request) -> tuple[int, bytes
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A manager answers itself: what sends one elsewhere is something else."""
 
-    def redirect_request(self, *_: Any) -> None:
+    def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any) -> None:
         return None
 
 

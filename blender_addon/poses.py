@@ -126,3 +126,6 @@ LIBRARY: dict[str, Pose] = {
 
 ITEMS = [(identifier, pose.name, "") for identifier, pose in LIBRARY.items()]
 """The same as Blender's menus want it."""
+
+NUMBERS = {identifier: number for number, identifier in enumerate(LIBRARY)}
+"""Their numbers in a menu that has others, too."""

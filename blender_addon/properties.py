@@ -13,8 +13,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from . import model_list, preferences
-from .poses import ITEMS as POSES
+from . import model_list, poses, preferences
 from .requests import (
     CLIP_FRAMES,
     CLIP_FRAMES_LIMIT,
@@ -26,6 +25,7 @@ from .requests import (
     SMOOTHING_LIMIT,
     STRENGTH_LIMIT,
 )
+from .scene import pose_assets
 
 
 def _search_models(_self: bpy.types.ID, _context: bpy.types.Context, text: str) -> list[str]:
@@ -186,7 +186,12 @@ class PortraitSettings(bpy.types.PropertyGroup):
         ],
         default="FULL",
     )
-    pose: EnumProperty(name="Pose", description="A pose of the library", items=POSES, default="SMILE")
+    pose: EnumProperty(
+        name="Pose",
+        description="A pose that comes with the add-on, or one of this file",
+        items=pose_assets.items,
+        default=poses.NUMBERS["SMILE"],
+    )
     pose_strength: FloatProperty(
         name="Strength", description="0 changes nothing, 1 is the pose", default=1.0, min=0.0, max=1.0
     )

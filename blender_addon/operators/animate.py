@@ -11,7 +11,7 @@ from mathutils import Matrix
 
 from .. import poses, random_motion
 from ..neural_core import errors
-from ..scene import curves, find, performances, rig
+from ..scene import curves, find, performances, pose_assets, rig
 from . import common
 
 
@@ -80,7 +80,7 @@ class PORTRAIT_OT_apply_pose(RigOperator, bpy.types.Operator):
     bl_idname = "portrait.apply_pose"
     bl_label = "Apply Pose"
 
-    pose: EnumProperty(name="Pose", items=poses.ITEMS, default="SMILE")
+    pose: EnumProperty(name="Pose", items=pose_assets.items, default=poses.NUMBERS["SMILE"])
     strength: FloatProperty(
         name="Strength", description="0 changes nothing, 1 is the pose", default=1.0, min=0.0, max=2.0, soft_max=1.0
     )
@@ -89,7 +89,10 @@ class PORTRAIT_OT_apply_pose(RigOperator, bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         armature = _armature(context)
         shown = {name: armature[name] for name in rig.expressions(armature)}
-        new = poses.LIBRARY[self.pose].applied(shown, self.strength, self.add)
+        try:
+            new = pose_assets.find(self.pose).applied(shown, self.strength, self.add)
+        except errors.PortraitError as error:
+            return common.refused(self, error)
         for name, value in new.items():
             armature[name] = value
         curves.key_if_wanted(context.scene, armature, list(new), [])
@@ -103,7 +106,7 @@ class PORTRAIT_OT_search_pose(RigOperator, bpy.types.Operator):
     bl_label = "Search Pose"
     bl_property = "pose"
 
-    pose: EnumProperty(name="Pose", items=poses.ITEMS)
+    pose: EnumProperty(name="Pose", items=pose_assets.items)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         context.window_manager.invoke_search_popup(self)

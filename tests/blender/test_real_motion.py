@@ -41,3 +41,6 @@ def test_layers_lie_over_the_users_keys_with_and_without_the_add_on(command, stu
         assert head == pytest.approx(seconds / 10, abs=1e-3)
     assert max(shown[2] for shown in facts["seen"].values()) > 0.9  # a blink
     assert facts["eye"][0] > 0.99
+    for name, (by_blender, ours) in facts["poses"].items():
+        assert by_blender == pytest.approx(ours, abs=1e-5), name
+        assert max(ours) > 0.4 > min(ours)

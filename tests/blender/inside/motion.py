@@ -17,6 +17,7 @@ import addon_utils  # noqa: E402  (after the path)
 
 bpy.ops.wm.read_factory_settings(use_empty=True)
 assert addon_utils.enable("neural_portrait", default_set=True) is not None
+from neural_portrait import expressions, poses  # noqa: E402
 from neural_portrait.scene import find  # noqa: E402
 
 scene = bpy.context.scene
@@ -49,6 +50,27 @@ def seen():
         found[str(frame)] = [rig["jawOpen"], rig["browInnerUp"], rig["eyeBlinkLeft"], head.x]
     return found
 
+
+facts["poses"] = {}
+bpy.ops.portrait.add_pose_assets()
+values = {slider: rig[slider] for slider in expressions.NAMES}
+for name in ("Laugh", "Mouth A (father)"):  # by Blender's own pose library, then by us
+    shown = []
+    for apply in (
+        lambda name=name: rig.pose.blend_pose_from_action(
+            bpy.data.actions[name], blend_factor=0.5, evaluation_time=1.0
+        ),
+        lambda name=name: bpy.ops.portrait.apply_pose(
+            pose=next(one for one, pose in poses.LIBRARY.items() if pose.name == name), strength=0.5
+        ),
+    ):
+        for slider in expressions.NAMES:
+            rig[slider] = 0.4
+        apply()
+        shown.append([rig[slider] for slider in expressions.NAMES])
+    facts["poses"][name] = shown
+for slider, value in values.items():
+    rig[slider] = value
 
 facts["seen"] = seen()
 bpy.ops.portrait.look_at()
