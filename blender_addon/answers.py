@@ -78,7 +78,7 @@ def sliders(fields: Mapping[str, Any]) -> list[Slider]:
     for entry in listed:
         texts = [entry.get(key) for key in _SLIDER_TEXTS] if isinstance(entry, dict) else []
         if not texts or not all(isinstance(text, str) for text in texts) or not texts[0]:
-            raise _wrong("one of its sliders has no name")
+            raise _wrong("one of its sliders has no name, or other texts are missing")
         if not _is_number(entry.get("value")):
             raise _wrong(f'the value of its slider "{texts[0]}" is no number')
     names = [entry["name"] for entry in listed]

@@ -20,7 +20,8 @@ def fill(identity: bpy.types.PropertyGroup, described: Sequence[Slider]) -> None
         item = identity.sliders.add()
         item.name, item.group, item.label = slider.name, slider.group, slider.label
         item.low, item.high = slider.low, slider.high
-        item.own = item.value = slider.value
+        item.value = slider.value
+        item.own = item.value  # which has limits
     identity.sliders_known = True
 
 

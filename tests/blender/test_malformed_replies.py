@@ -27,6 +27,9 @@ def addon(stub_stage):
     sys.path.remove(str(stub_stage))
 
 
+AGE = {"name": "age", "group": "Face", "label": "Age", "low": "young", "high": "old", "value": 0.5}
+
+
 class Process:
     """Stands in for a worker's process: it has said all that it will ever say, and ends when that is read."""
 
@@ -49,7 +52,7 @@ def good_fields():
     return {
         **{"model": "m", "model_hash": "h", "system": "s", "licence": "CC0-1.0", "use": "any", "seed": 7},
         **{"truncation": 0.7, "camera": CAMERA, "joint_names": ["root", "jaw"], "action_names": ["jawOpen"]},
-        **{"animatable": True, "notes": []},
+        **{"animatable": True, "notes": [], "sliders": [AGE]},
     }
 
 
@@ -198,6 +201,12 @@ def spoil(name, change):
         (lambda f, a: ({**f, "truncation": "much"}, a), "its truncation"),
         (lambda f, a: ({**f, "notes": [1]}, a), "its notes"),
         (lambda f, a: ({**f, "animatable": 3}, a), "its animatable"),
+        (lambda f, a: ({**f, "sliders": {"age": 1.0}}, a), "its sliders are no list"),
+        (lambda f, a: ({**f, "sliders": ["age"]}, a), "sliders has no name"),
+        (lambda f, a: ({**f, "sliders": [{**AGE, "name": ""}]}, a), "sliders has no name"),
+        (lambda f, a: ({**f, "sliders": [{**AGE, "low": None}]}, a), "sliders has no name"),
+        (lambda f, a: ({**f, "sliders": [{**AGE, "value": "old"}]}, a), 'of its slider "age" is no number'),
+        (lambda f, a: ({**f, "sliders": [AGE, AGE]}, a), "sliders repeat one"),
         (lambda f, a: (f, {k: v for k, v in a.items() if k != "rig/uv"}), '"rig/uv" is missing'),
         (spoil("rig/vertices", lambda v: v * np.float32(np.nan)), "not finite"),
         (spoil("rig/faces", lambda v: v + np.int32(2)), "not there"),

@@ -62,33 +62,15 @@ def taken(root, role):
 @pytest.fixture
 def fresh(scene, portrait):
     """What a portrait with the same keys looks like that was created as the new person: vertices by role."""
-    made = tasks.Portrait(
-        "fresh", session_answer(scene, TALLER), {name: a.copy() for name, a in stub.rig(TALLER).items()}
-    )
-    choice = requests.CreateChoice(seed=8, make_plane=False, detail=96)
-    surface = stub.surface(TALLER, 96)
-    bound = tasks.Surface(*(surface[name] for name in ("rest", "faces", "colours", "bind_index", "bind_weight")))
-    root = building.build(scene, tasks.Created(choice, made, None, bound))
+    choice, wish = requests.PersonChoice({"age": 2.0}), tasks.SurfaceWish(scene.portrait.detail, {})
+    made = session.engine().run("test", tasks.person(session.kept(portrait), choice, None, 64, wish))
+    created = tasks.Created(requests.CreateChoice(seed=8), made.portrait, None, made.surface)
+    root = building.build(scene, created)
     key(find.part(root, "RIG"))
     vertices = {role: taken(root, role) for role in ("DRIVER", "SURFACE")}
-    for ob in [root, *root.children_recursive]:
+    for ob in [*root.children_recursive, root]:
         bpy.data.objects.remove(ob)
     return vertices
-
-
-def session_answer(scene, seed):
-    """Return the fields of the stub's answer for a person."""
-    identity = find.identity_of(find.roots(scene)[0])
-    return {
-        "model": identity.model,
-        "model_hash": identity.model_hash,
-        "system": identity.system,
-        "licence": identity.licence,
-        "use": identity.use,
-        "camera": list(stub.CAMERA),
-        "joint_names": list(stub.JOINTS),
-        "action_names": list(stub.ACTIONS),
-    }
 
 
 def test_a_keyed_frame_is_that_of_a_portrait_created_so(fresh, portrait):
