@@ -29,7 +29,7 @@ class Generate:
     mix: float = 0.0
     """How much of them: 0 nothing, 1 they alone."""
     set: str = ""
-    """How the person is to look: hair_length=2,age=-1 (-3 to 3; 0 is the mean person; see docs/person.md)."""
+    """How the person is to look: hair_length=2,age=-1 (-3 to 3; 0 is the mean person; see docs/rig.md)."""
     view: tyro.conf.OmitArgPrefixes[View] = field(default_factory=View)
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
