@@ -194,6 +194,8 @@ def _run(outcome: _Outcome, place: Place, engine: Engine) -> None:
     job_scene.open_scene(place)
     root = job_scene.prepare_portrait(one, engine, place, _watch)
     last = job_scene.animate(one, root, place)
+    if one.animate.clip:
+        last = max(last, job_scene.follow(one, root, engine, place, _watch))
     if one.speak is not None:
         spoken, said_until = job_scene.speak(one, one.speak, root, engine, place, _watch)
         last = max(last, said_until)

@@ -19,7 +19,17 @@ from . import backgrounds
 from .expressions import NAMES
 from .job_tables import between, check_keys, keys_of, make, one_of, override, read_toml, suggestion, write
 from .neural_core.errors import PortraitError, UsageError
-from .requests import DEFAULT_MODEL, DETAIL_RANGE, SEED_LIMIT, SIZE_RANGE, STRENGTH_LIMIT, CreateChoice
+from .requests import (
+    CLIP_FRAMES,
+    CLIP_FRAMES_LIMIT,
+    DEFAULT_MODEL,
+    DETAIL_RANGE,
+    SEED_LIMIT,
+    SIZE_RANGE,
+    SMOOTHING_LIMIT,
+    STRENGTH_LIMIT,
+    CreateChoice,
+)
 
 VERSION = 1
 MAX_FRAMES = 100_000
@@ -30,16 +40,20 @@ TRANSPARENT = "transparent"
 
 @dataclass(frozen=True)
 class CreateTable:
-    """A person from a seed or a photo: `create = { seed = 7 }`, on one line."""
+    """A person from a seed, a photo or a clip: `create = { seed = 7 }`, on one line."""
 
     model: str = DEFAULT_MODEL
     seed: int = 7
     truncation: float = 0.7
     photo: str = ""
     """A file with somebody's photo; seed and truncation then mean nothing."""
+    clip: str = ""
+    """Instead: a video of somebody, of which the best frames are taken."""
+    clip_frames: int = field(default=CLIP_FRAMES, metadata=between(1, CLIP_FRAMES_LIMIT))
+    """How many frames of it are looked at, from its start."""
     latent_iterations: int = 450
     weight_iterations: int = 500
-    """A photo's: steps that look for the person, and steps that tune the network to them."""
+    """A photo's or clip's: steps that look for the person, and steps that tune the network to them."""
     make: tuple[str, ...] = field(default=("rig", "plane", "mesh"), metadata=one_of("rig", "plane", "mesh"))
     detail: int = field(default=128, metadata=between(*DETAIL_RANGE))
     """Grid cells along a side of the model's box, for the surface."""
@@ -47,12 +61,15 @@ class CreateTable:
     """Side of the network's picture on the card, pixels."""
 
     def choice(self) -> CreateChoice:
-        """Return what the engine is asked, the photo as it is named. Raises UsageError for numbers out of range."""
+        """Return what the engine is asked, the photo or clip as it is named. Raises UsageError for what is wrong."""
+        if self.photo and self.clip:
+            raise UsageError("There are both photo and clip.", "Give one of them.")
         return CreateChoice(
             model=self.model,
             seed=self.seed,
             truncation=self.truncation,
-            photo=self.photo,
+            photo=self.photo or self.clip,
+            frames=self.clip_frames,
             latent_iterations=self.latent_iterations,
             weight_iterations=self.weight_iterations,
             make_rig="rig" in self.make,
@@ -123,9 +140,21 @@ class AnimateTable:
     """What its times count in; 0: find out."""
     csv_head: str = field(default="HALF_TURNS", metadata=one_of("NONE", "HALF_TURNS", "RADIANS", "DEGREES"))
     """What its angles of the head are written in; NONE leaves them out."""
+    clip: str = ""
+    """A video of somebody, who is followed by the engine."""
+    clip_frames: int = field(default=CLIP_FRAMES, metadata=between(1, CLIP_FRAMES_LIMIT))
+    """How many frames of it are looked at, from its start."""
+    clip_strength: float = field(default=1.0, metadata=between(0.0, STRENGTH_LIMIT))
+    """Size of the face's movements."""
+    clip_smoothing: float = field(default=0.0, metadata=between(0.0, SMOOTHING_LIMIT))
+    """Seconds."""
+    clip_head: bool = True
+    """Turn the head, too."""
+    clip_sound: bool = True
+    """Add its sound, if it has any, to the sequencer."""
     random: RandomTable | None = None
     start: int = 1
-    """The first frame of both."""
+    """The first frame of them all."""
 
 
 @dataclass(frozen=True)
@@ -353,11 +382,12 @@ def _check_portrait(where: str, job: Job) -> None:
     else:
         if portrait.rig:
             raise UsageError(f"{where}: portrait has both rig and create.", "Give one of them.")
-        if job.do == "reconstruct" and not portrait.create.photo:
-            raise UsageError(f'{where}: portrait.create lacks photo, which do = "reconstruct" needs.')
+        if job.do == "reconstruct" and not (portrait.create.photo or portrait.create.clip):
+            raise UsageError(f'{where}: portrait.create lacks photo (or clip), which do = "reconstruct" needs.')
         _at(f"{where}: portrait.create", portrait.create.choice)
-    if job.do == "animate" and not (portrait.actions or portrait.key or job.animate.csv or job.animate.random):
-        hint = "Give animate.csv, animate.random, portrait.actions or portrait.key."
+    layered = job.animate
+    if job.do == "animate" and not (portrait.actions or portrait.key or layered.csv or layered.clip or layered.random):
+        hint = "Give animate.clip, animate.csv, animate.random, portrait.actions or portrait.key."
         raise UsageError(f'{where}: do = "animate" has nothing to animate with.', hint)
 
 

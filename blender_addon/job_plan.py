@@ -43,10 +43,14 @@ def inputs(one: job.Job, place: Place) -> Iterator[tuple[str, Path]]:
     """Yield the key and the path of each file that a job reads, its .blend aside."""
     if one.portrait.create is not None and one.portrait.create.photo:
         yield "portrait.create.photo", place.path(one.portrait.create.photo)
+    if one.portrait.create is not None and one.portrait.create.clip:
+        yield "portrait.create.clip", place.path(one.portrait.create.clip)
     for number, name in enumerate(one.portrait.actions):
         yield f"portrait.actions[{number}]", place.path(name)
     if one.animate.csv:
         yield "animate.csv", place.path(one.animate.csv)
+    if one.animate.clip:
+        yield "animate.clip", place.path(one.animate.clip)
     if one.speak is not None:
         yield "speak.audio", place.path(one.speak.audio)
 
@@ -84,7 +88,8 @@ def frame_path(pattern: Path, number: int, what: str, many: bool) -> Path:
 def needs_engine(one: job.Job) -> bool:
     """Return whether a job surely asks the engine for something."""
     drawn = set(one.render.what) if one.render is not None else set()
-    return one.portrait.create is not None or one.speak is not None or bool({"plane", "card"} & drawn)
+    heard_or_seen = one.speak is not None or bool(one.animate.clip)
+    return one.portrait.create is not None or heard_or_seen or bool({"plane", "card"} & drawn)
 
 
 def check(jobs: list[job.Job], folder: Path, given: Path | None, settings: list[WorkerSettings | None]) -> None:

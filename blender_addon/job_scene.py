@@ -16,8 +16,8 @@ from .engine import Engine, Status
 from .job_plan import Place
 from .neural_core import errors, files
 from .random_motion import Amounts
-from .requests import SpeakChoice
-from .scene import baked, curves, find, lights, performances, portrait, speech
+from .requests import SpeakChoice, TrackChoice
+from .scene import baked, clips, curves, find, lights, performances, portrait, speech
 
 Watch = Callable[[Status], None]
 """Is called whenever the engine begins a stage."""
@@ -88,6 +88,17 @@ def speak(
     if table.sound:
         speech.add_sound(scene, audio, table.start)  # a Blender without sound still moves the lips
     return spoken, math.ceil(strip.frame_end)
+
+
+def follow(one: job.Job, root: bpy.types.Object, engine: Engine, place: Place, watch: Watch) -> int:
+    """Let the portrait do what somebody does in the job's clip; returns the last frame of that."""
+    scene, rig, table, path = bpy.context.scene, _rig_of(root), one.animate, place.path(one.animate.clip)
+    choice = TrackChoice(str(path), table.clip_frames, table.clip_smoothing)
+    motion = engine.run("Curves from Video", tasks.track(choice), one.worker.timeout_s, watch)
+    strip = clips.put(rig, motion, scene, table.start, table.clip_strength, table.clip_head)
+    if table.clip_sound and motion.sound:
+        speech.add_sound(scene, path, table.start)  # a Blender without sound still moves the face
+    return math.ceil(strip.frame_end)
 
 
 def animate(one: job.Job, root: bpy.types.Object, place: Place) -> int:

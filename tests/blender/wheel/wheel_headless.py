@@ -32,6 +32,7 @@ def folder(tmp_path, monkeypatch):
     staging.write_model(tmp_path / "models" / "moving.safetensors")
     monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(tmp_path / "models"))
     (tmp_path / "me.jpg").write_bytes(b"a photo")
+    (tmp_path / "me.mp4").write_bytes(b"a clip")
     (tmp_path / "nod.json").write_text(json.dumps(CURVES))
     (tmp_path / "take.csv").write_text(RECORDING)
     with wave.open(str(tmp_path / "hello.wav"), "wb") as file:
@@ -171,6 +172,8 @@ RANDOM = "[job.animate]\nrandom = { frames = 30 }\n[job.policy]\nsave_blend = 'r
         (('rig = "Portrait 7"', 'create = { model = "none" }'), 3, 'portrait.create.model: there is no model "none"'),
         (('rig = "Portrait 7"', 'actions = ["no.json"]'), 2, "job 1: portrait.actions[0]: there is no file"),
         (('rig = "Portrait 7"', "[job.animate]\ncsv = 'no.csv'"), 2, "job 1: animate.csv: there is no file"),
+        (('rig = "Portrait 7"', "[job.animate]\nclip = 'no.mp4'"), 2, "job 1: animate.clip: there is no file"),
+        (('rig = "Portrait 7"', "create = { clip = 'no.mp4' }"), 2, "job 1: portrait.create.clip: there is no file"),
         (("out/f_####", "job.toml/f_####"), 2, 'job 1: render.out: Cannot write "'),
         (("[job.render]", "[job.worker]\npython = '/no/python'\n[job.render]"), 3, '"/no/python" is no program'),
         (("[job.render]", "[job.export]\nout = ['job.toml/x.ply']\n[job.render]"), 2, "export.out[0]: Cannot write"),
@@ -360,6 +363,57 @@ def test_a_recording_is_spoken_and_written_as_curves(run, folder):
     strips = editor.strips if hasattr(editor, "strips") else editor.sequences
     expected = [("SOUND", 5)] if bpy.app.build_options.audaspace else []  # the wheel of Blender 4.2 has no sound
     assert [(strip.type, strip.frame_start) for strip in strips] == expected
+
+
+CLIP = "[job.animate]\nclip = 'hello.wav'\nclip_strength = 0.5\nstart = 5\n[job.policy]\nsave_blend = 's.blend'\n"
+
+
+def test_a_clip_moves_the_face_and_is_heard(run, folder):
+    """The stub follows any file; Blender hears the one that is a sound."""
+    text = CREATE.replace('actions = ["nod.json"]\n', "").replace('"1-9"', '"4,5,17,29"')
+    code, summary, err = run(text.replace("[job.render]", CLIP + "[job.render]"))
+    assert code == 0, err
+    assert summary["jobs"][0]["files"] == [str(folder / "s.blend")]
+    for frame, share in ((4, 0.0), (5, 0.0), (17, 0.5), (29, 1.0)):  # from frame 5 on, a second of 24 frames
+        blue = int(pixels(folder / "out" / f"f_{frame:04d}.png")[16, 16, 2])
+        assert abs(blue - 255 * (0.25 + 0.5 * 0.5 * stub.CLIP_JAW * share)) < 2, frame
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "s.blend"))
+    assert bpy.context.scene.frame_end == 29
+    rig = find.part(find.roots(bpy.context.scene)[0], "RIG")
+    assert [track.name for track in rig.animation_data.nla_tracks] == ["Clip hello.wav"]
+    editor = bpy.context.scene.sequence_editor
+    (strip,) = editor.strips if hasattr(editor, "strips") else editor.sequences
+    assert (strip.type, strip.frame_start) == ("SOUND", 5)
+
+
+def test_a_person_comes_from_a_clip_and_does_what_is_done_in_it(run, folder):
+    text = next(text for text in EXAMPLES if "clip = " in text)
+    second = (
+        text.split("\n\n")[1].replace("450", "2").replace("500", "3").replace(", weight", ', make = ["rig"], weight')
+    )
+    code, _, err = run("version = 1\n" + second)
+    assert code == 0, err
+    bpy.ops.wm.open_mainfile(filepath=str(folder / "myself.blend"))
+    root = find.roots(bpy.context.scene)[0]
+    assert find.identity_of(root).photo == "me.mp4"
+    assert [track.name for track in find.part(root, "RIG").animation_data.nla_tracks] == ["Clip me.mp4"]
+
+
+@pytest.mark.parametrize("where", ["animate", "create"])
+def test_a_clip_without_a_face_ends_a_job_with_a_sentence_and_no_file(run, folder, where):
+    shutil.copyfile(folder / "me.mp4", folder / "faceless.mp4")
+    text = CREATE.replace('actions = ["nod.json"]\n', "").replace("[job.render]", CLIP + "[job.render]")
+    if where == "create":
+        text = text.replace("seed = 7", "clip = 'faceless.mp4'")
+    else:
+        text = text.replace("'hello.wav'", "'faceless.mp4'")
+    code, summary, err = run(text)
+    assert code == 2
+    assert summary["message"] == 'No face can be followed in "faceless.mp4".'
+    assert "Traceback" not in err
+    assert summary["jobs"][0]["state"] == "failed"
+    assert not (folder / "s.blend").exists()
+    assert not (folder / "out").exists()
 
 
 def test_a_scene_shows_each_frames_own_picture_on_the_card(run, folder):
