@@ -34,7 +34,7 @@ LICENCES = ("LICENSES/Apache-2.0.txt", "LICENSES/CC0-1.0.txt", "LICENSES/GPL-3.0
 MAX_MEGABYTES = 25
 SHARED_MODULES = {"protocol", "messages", "errors", "files", "__version__"}
 """What Blender's side may take from neural_core: its standard-library part."""
-BLENDER_MODULES = {"_cycles", "addon_utils", "blf", "bpy", "bpy_extras", "mathutils", "numpy"}
+BLENDER_MODULES = {"_cycles", "addon_utils", "blf", "bpy", "bpy_extras", "gpu", "mathutils", "numpy"}
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 
 

@@ -8,7 +8,7 @@ from mathutils import Vector
 
 from .. import requests, sentences, session, tasks
 from ..neural_core import errors
-from ..scene import find, portrait, unfinished
+from ..scene import find, portrait, unfinished, viewpoint
 from . import common
 from .track import Placing, choice_of
 
@@ -108,15 +108,20 @@ class PORTRAIT_OT_random_seed(bpy.types.Operator):
 def _frame_in_view() -> None:
     """Look at the new portrait: a head of 0.3 m is lost in a view that shows ten metres.
 
-    A solid view in its default colours is switched to vertex colours: else the head would look like clay.
+    The first portrait of a scene is looked at from the front; for later ones the view keeps its direction.
     """
     override = None if bpy.app.background else session.view3d()
-    if override is not None:
+    if override is None:
+        return
+    area, roots = override["area"], find.roots(bpy.context.scene)
+    if len(roots) == 1:
+        viewpoint.face(area, roots[0])
+    else:
         with bpy.context.temp_override(**override):
             bpy.ops.view3d.view_selected()
-        shading = override["area"].spaces.active.shading
-        if shading.type == "SOLID" and shading.color_type == "MATERIAL":
-            shading.color_type = "VERTEX"
+    import gpu  # not there without a window
+
+    viewpoint.show_colours(area.spaces.active, on_software=gpu.platform.device_type_get() == "SOFTWARE")
 
 
 CLASSES = (PORTRAIT_OT_create, PORTRAIT_OT_stylise, PORTRAIT_OT_random_seed)

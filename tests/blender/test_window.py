@@ -48,6 +48,16 @@ def test_create_returns_at_once_and_the_timer_does_the_rest(session):
     assert facts["created"] == 1
 
 
+def test_the_first_portrait_is_seen_from_the_front_beside_the_sidebar(session):
+    seen = session[0]["seen"]
+    assert seen["facing"] > 0.9
+    left, right, bottom, top = seen["shares"]
+    assert 0.0 < left < right < 1.0
+    assert 0.0 < bottom < top < 1.0
+    assert max(right - left, top - bottom) > 0.7  # and fills the view
+    assert seen["shading"] == "SOLID"  # software GL would compile shaders for a minute
+
+
 def test_create_is_one_undo_step(session):
     facts, _, _ = session
     assert facts["after_undoing_something_else"] == 1

@@ -75,6 +75,26 @@ def until_free():
         yield
 
 
+def what_is_seen(root):
+    """How far the view looks against the face (1: straight at it), and where in it the portrait is (0..1)."""
+    from bpy_extras.view3d_utils import location_3d_to_region_2d
+    from mathutils import Vector
+
+    region, sidebar = (next(r for r in area().regions if r.type == kind) for kind in ("WINDOW", "UI"))
+    view = area().spaces.active.region_3d
+    places = [
+        location_3d_to_region_2d(region, view, ob.matrix_world @ Vector(corner))
+        for ob in (find.part(root, "SURFACE"), find.part(root, "PLANE"))
+        for corner in ob.bound_box
+    ]
+    across, up = zip(*places, strict=True)
+    free = region.width - sidebar.width
+    toward_viewer = view.view_rotation @ Vector((0.0, 0.0, 1.0))
+    face = root.matrix_world.to_3x3() @ Vector((0.0, 0.0, 1.0))
+    shares = (min(across) / free, max(across) / free, min(up) / region.height, max(up) / region.height)
+    return {"facing": toward_viewer.dot(face), "shares": shares, "shading": area().spaces.active.shading.type}
+
+
 def session_plan(out):
     open_panels()
     yield from open_tab()
@@ -86,6 +106,7 @@ def session_plan(out):
     yield from until_free()
     facts["created"] = len(find.roots(bpy.context.scene))
     yield
+    facts["seen"] = what_is_seen(find.current(bpy.context))
     with view():
         bpy.ops.object.select_all("INVOKE_DEFAULT", True, action="DESELECT")
         bpy.ops.ed.undo()  # the selection
