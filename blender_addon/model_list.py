@@ -9,9 +9,15 @@ import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 SHIPPED = Path(__file__).with_name("assets") / "models"
 _MAX_HEADER_BYTES = 1 << 26
+_FACES = {
+    5: ("FLAME", "FLAME licence: non-commercial, no redistribution"),
+    24: ("SMPL", "SMPL licence: non-commercial, no redistribution"),
+}
+"""Kinds of face models and their licences, by the number of joints: the skinning weights have a column for each."""
 _LIPSYNC = "lipsync"  # the system of models that make curves of speech
 
 
@@ -26,6 +32,16 @@ class ModelFile:
     use: str = ""
     problem: str = ""
     system: str = ""
+
+
+@dataclass(frozen=True)
+class FaceFile:
+    """A face model of the user's: its kind is FLAME or SMPL; `problem` is a sentence if it is neither."""
+
+    name: str
+    kind: str = ""
+    licence: str = ""
+    problem: str = ""
 
 
 def models(folder: str = "") -> dict[str, ModelFile]:
@@ -54,11 +70,11 @@ def user_folder(chosen: str = "") -> Path:
     return data / "neural-portrait" / "models"
 
 
-def faces(folder: str = "") -> list[str]:
-    """Return the names of the user's face models, which lie beside the models."""
+def faces(folder: str = "") -> dict[str, FaceFile]:
+    """Return the user's face models by name; they lie beside the models."""
     place = user_folder(folder).parent / "faces"
-    found = sorted(place.glob("*.safetensors")) if place.is_dir() else []
-    return [path.stem for path in found if not path.name.startswith(".")]
+    found = sorted(place.glob("*.safetensors")) if os.access(place, os.R_OK) else []
+    return {path.stem: _read_face(path) for path in found if not path.name.startswith(".")}
 
 
 def names(folder: str = "") -> list[str]:
@@ -66,14 +82,30 @@ def names(folder: str = "") -> list[str]:
     return list(models(folder))
 
 
+def _header(path: Path) -> dict[str, Any]:
+    """Return the header of a safetensors file. Raises OSError, ValueError or struct.error if it has none."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        if length > _MAX_HEADER_BYTES:
+            raise ValueError("the header is too long")
+        header = json.loads(file.read(length).decode("utf-8"))
+    if not isinstance(header, dict):
+        raise ValueError("the header is no table")
+    return header
+
+
+def _read_face(path: Path) -> FaceFile:
+    try:
+        _, joints = _header(path)["weights"]["shape"]
+        return FaceFile(path.stem, *_FACES[joints])
+    except (OSError, ValueError, struct.error, KeyError, TypeError):
+        return FaceFile(path.stem, problem=f'"{path.name}" holds no FLAME and no SMPL.')
+
+
 def _read(path: Path) -> ModelFile:
     try:
         size_mb = path.stat().st_size / 1e6
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > _MAX_HEADER_BYTES:
-                raise ValueError("the header is too long")
-            metadata = json.loads(file.read(length).decode("utf-8")).get("__metadata__", {})
+        metadata = _header(path).get("__metadata__", {})
         licence, use, system = (str(metadata.get(key, "")) for key in ("licence", "use", "system"))
         return ModelFile(path.stem, path, size_mb, licence, use, system=system)
     except (OSError, ValueError, struct.error, AttributeError) as error:

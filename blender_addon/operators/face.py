@@ -3,11 +3,27 @@
 
 import bpy
 import numpy as np
-from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import EnumProperty, FloatProperty, IntProperty
 
-from .. import poses, session, tasks
+from .. import model_list, poses, preferences, session, tasks
 from ..scene import curves, face_rig
 from . import common
+
+
+_DIALOG_WIDTH = 420
+# Blender wants the strings of a menu kept for as long as it is shown.
+_items: list[tuple[str, str, str]] = []
+
+
+def _installed() -> dict[str, model_list.FaceFile]:
+    return model_list.faces(preferences.worker_settings().models_folder)
+
+
+def _faces(_self: object, _context: bpy.types.Context | None) -> list[tuple[str, str, str]]:
+    """Return the face models that can be used, as Blender's menus want them, with kind and licence."""
+    usable = [face for face in _installed().values() if not face.problem]
+    _items[:] = [(face.name, f"{face.name} ({face.kind})", face.licence) for face in usable]
+    return _items
 
 
 def _armature(context: bpy.types.Context) -> bpy.types.Object | None:
@@ -20,9 +36,7 @@ class PORTRAIT_OT_add_face_rig(bpy.types.Operator):
     bl_idname = "portrait.add_face_rig"
     bl_label = "Add Face Rig"
 
-    face: StringProperty(
-        name="Face model", description="As `neural-portrait faces` lists it; empty for the only one that is imported"
-    )
+    face: EnumProperty(name="Face model", description="Which of the imported ones", items=_faces)
     shapes: IntProperty(
         name="Shapes", description="Sliders of the person's shape, the most important first", default=10, min=0, max=300
     )
@@ -32,10 +46,22 @@ class PORTRAIT_OT_add_face_rig(bpy.types.Operator):
 
     @classmethod
     def poll(cls, _context: bpy.types.Context) -> bool:
+        if not _faces(cls, None):
+            cls.poll_message_set("No FLAME or SMPL is imported: System > Models > Import FLAME or SMPL")
+            return False
         return common.engine_is_free(cls)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        return context.window_manager.invoke_props_dialog(self)
+        return context.window_manager.invoke_props_dialog(self, width=_DIALOG_WIDTH)
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        layout, chosen = self.layout, _installed()[self.face]
+        layout.use_property_split = True
+        layout.prop(self, "face")
+        layout.label(text=chosen.licence, icon="INFO")
+        layout.prop(self, "shapes")
+        if chosen.kind == "FLAME":  # the other has no expressions
+            layout.prop(self, "expressions")
 
     def execute(self, _context: bpy.types.Context) -> set[str]:
         def apply(face: tasks.FaceRig) -> None:

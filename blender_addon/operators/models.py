@@ -13,6 +13,12 @@ from ..neural_core import errors
 from . import common
 
 
+def _search_faces(_self: object, _context: bpy.types.Context, text: str) -> list[str]:
+    """Return the imported FLAMEs whose name has some letters."""
+    faces = model_list.faces(preferences.worker_settings().models_folder).values()
+    return [face.name for face in faces if face.kind == "FLAME" and text.lower() in face.name.lower()]
+
+
 class _ImportFile:
     """What both imports share: a file dialog, and a task of the engine with progress and cancel."""
 
@@ -52,7 +58,9 @@ class PORTRAIT_OT_import_model(_ImportFile, bpy.types.Operator):
     filter_glob: StringProperty(default="*.pkl;*.safetensors", options={"HIDDEN"})
     name: StringProperty(name="Name", description="The model's name in Blender; empty for the file's")
     face: StringProperty(
-        name="Face model", description="Your FLAME that drives the weights; empty if you have imported only one"
+        name="Face model",
+        description="Your FLAME that drives the weights; empty if you have imported only one",
+        search=_search_faces,
     )
 
     def execute(self, _context: bpy.types.Context) -> set[str]:

@@ -40,3 +40,11 @@ def write_model(path: Path, **metadata: str) -> None:
     header = json.dumps({"__metadata__": {"licence": "CC0-1.0", "use": "any", **metadata}}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(struct.pack("<Q", len(header)) + header)
+
+
+def write_face(path: Path, joints: int) -> None:
+    """Write a face model that holds nothing but a header, with skinning weights for so many joints."""
+    weights = {"dtype": "F32", "shape": [0, joints], "data_offsets": [0, 0]}
+    header = json.dumps({"__metadata__": {"format": "neural-portrait"}, "weights": weights}).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack("<Q", len(header)) + header)

@@ -4,6 +4,7 @@
 The engine is the real one. Blender is the bpy wheel, and the real ones that $BLENDER_EXE names.
 """
 
+import importlib
 import importlib.util
 import os
 import shlex
@@ -45,6 +46,18 @@ def imported(request, parity_folder, tmp_path_factory):
         patch.setenv(models.FOLDER_VARIABLE, str(folder))
         assert main(["faces", "import", str(source), "--name", request.param]) == 0
         yield request.param
+
+
+def test_the_add_on_reads_kind_and_licence_of_the_header(imported, stub_stage, monkeypatch):
+    monkeypatch.syspath_prepend(str(stub_stage))
+    model_list = importlib.import_module("neural_portrait.model_list")
+    (listed,) = model_list.faces(str(models.user_folder())).values()
+    assert (listed.name, listed.kind.lower(), listed.problem) == (
+        imported,
+        models.face_kind(models.faces()[imported]),
+        "",
+    )
+    assert listed.licence == read(imported, 1, 0).face.licence
 
 
 def keyed(face):

@@ -4,9 +4,12 @@
 import bpy
 import numpy as np
 import pytest
+import staging
 from mathutils import Quaternion, Vector
 from neural_portrait import tasks
 from neural_portrait.expressions import NAMES
+from neural_portrait.operators import face as face_operators
+from neural_portrait.operators import models as model_operators
 from neural_portrait.scene import face_rig, rig
 
 JOINTS = ["root", "neck", "jaw", "left_eye", "right_eye"]
@@ -188,3 +191,43 @@ def test_the_panel_shows_the_rig_that_is_selected(armature):
     text, buttons = drawn(panels.PORTRAIT_PT_face)
     assert "Select the rig" in text
     assert buttons == ["portrait.add_face_rig"]
+
+
+@pytest.fixture
+def folder(scene, tmp_path, monkeypatch):
+    """A folder of face models that has a FLAME, an SMPL, and files that are neither."""
+    for name, joints in (("zoe", 5), ("body", 24), ("hand", 16)):
+        staging.write_face(tmp_path / "faces" / f"{name}.safetensors", joints)
+    (tmp_path / "faces" / "torn.safetensors").write_bytes(b"\x10\x00")
+    (tmp_path / "faces" / "list.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0[]")
+    monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(tmp_path / "models"))
+    return tmp_path / "faces"
+
+
+def test_the_menu_has_what_is_imported_with_kind_and_licence(folder, monkeypatch):
+    licence = "licence: non-commercial, no redistribution"
+    found = face_operators._faces(None, None)
+    assert found == [("body", "body (SMPL)", f"SMPL {licence}"), ("zoe", "zoe (FLAME)", f"FLAME {licence}")]
+    problems = [face.problem for face in face_operators._installed().values() if face.problem]
+    assert problems == [f'"{name}.safetensors" holds no FLAME and no SMPL.' for name in ("hand", "list", "torn")]
+    asked = []
+    monkeypatch.setattr(tasks, "face_rig", lambda *given: asked.append(given) or iter(()))
+    monkeypatch.setattr(face_operators.session, "start", lambda *_: None)
+    bpy.ops.portrait.add_face_rig()
+    bpy.ops.portrait.add_face_rig(face="zoe", shapes=3, expressions=2)
+    assert asked == [("body", 10, 50), ("zoe", 3, 2)]
+    with pytest.raises(TypeError):
+        bpy.ops.portrait.add_face_rig(face="hand")
+
+
+def test_without_a_face_model_the_button_says_what_is_missing(folder):
+    for path in folder.iterdir():
+        path.unlink()
+    with pytest.raises(RuntimeError, match="No FLAME or SMPL is imported: System > Models > Import FLAME or SMPL"):
+        bpy.ops.portrait.add_face_rig()
+
+
+def test_weights_are_offered_the_flames_that_drive_them(folder):
+    assert model_operators._search_faces(None, bpy.context, "") == ["zoe"]
+    assert model_operators._search_faces(None, bpy.context, "ZO") == ["zoe"]
+    assert model_operators._search_faces(None, bpy.context, "x") == []
