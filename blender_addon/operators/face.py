@@ -9,7 +9,6 @@ from .. import model_list, poses, preferences, session, tasks
 from ..scene import curves, face_rig
 from . import common
 
-
 _DIALOG_WIDTH = 420
 # Blender wants the strings of a menu kept for as long as it is shown.
 _items: list[tuple[str, str, str]] = []
