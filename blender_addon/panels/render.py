@@ -3,7 +3,7 @@
 
 import bpy
 
-from .. import bake_state, live, sentences
+from .. import bake_state, farm, live, sentences
 from ..operators.bake import (
     PORTRAIT_OT_bake,
     PORTRAIT_OT_clear_cache,
@@ -12,6 +12,7 @@ from ..operators.bake import (
     PORTRAIT_OT_turntable,
 )
 from ..operators.bake_mesh import PORTRAIT_OT_bake_mesh, PORTRAIT_OT_clear_mesh
+from ..operators.farm import PORTRAIT_OT_send_to_flamenco
 from ..operators.job import PORTRAIT_OT_write_job
 from ..operators.picture import (
     PORTRAIT_OT_follow,
@@ -24,7 +25,7 @@ from ..operators.picture import (
     PORTRAIT_OT_use_standard_view,
 )
 from ..scene import find, lights, portrait
-from .common import PortraitPanel, draw_main_action, draw_origin, draw_text
+from .common import PortraitPanel, draw_main_action, draw_text
 
 
 class PORTRAIT_PT_render(PortraitPanel, bpy.types.Panel):
@@ -49,7 +50,6 @@ class PORTRAIT_PT_render(PortraitPanel, bpy.types.Panel):
             draw_text(box, sentences.view_transform(context.scene.view_settings.view_transform), icon="COLOR")
             box.operator(PORTRAIT_OT_use_standard_view.bl_idname)
         draw_main_action(layout, PORTRAIT_OT_render, icon="RENDER_ANIMATION")
-        draw_origin(layout, find.identity_of(root))
 
 
 class PORTRAIT_PT_picture(PortraitPanel, bpy.types.Panel):
@@ -130,4 +130,7 @@ class PORTRAIT_PT_elsewhere(PortraitPanel, bpy.types.Panel):
     def draw(self, _context: bpy.types.Context) -> None:
         column = self.layout.column(align=True)
         column.operator(PORTRAIT_OT_write_job.bl_idname, icon="FILE_SCRIPT")
+        column.operator(PORTRAIT_OT_send_to_flamenco.bl_idname, icon="NETWORK_DRIVE")
+        if farm.stage():
+            draw_text(column, farm.stage(), icon="TIME")
         column.operator(PORTRAIT_OT_make_portable.bl_idname, icon="PACKAGE")

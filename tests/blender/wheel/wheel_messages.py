@@ -88,9 +88,8 @@ def test_licence_of_the_output(portrait):
     context = type("Context", (), {})()
     context.scene, context.view_layer = bpy.context.scene, bpy.context.view_layer
     context.space_data = type("Space", (), {"shading": type("Shading", (), {"type": "SOLID"})()})()
-    assert (
-        "Made with a non-commercial model: portraits carry that limit." in drawn(panels.PORTRAIT_PT_render, context)[0]
-    )
+    said = drawn(panels.PORTRAIT_PT_person, context)[0]
+    assert "Made with a non-commercial model: portraits carry that limit." in said
     assert "portrait.show_colours" in drawn(panels.PORTRAIT_PT_surface, context)[1]
 
 
