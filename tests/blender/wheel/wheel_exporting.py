@@ -135,3 +135,58 @@ def test_a_blender_without_an_exporter_says_so(portrait, tmp_path):
     finally:
         bpy.ops.preferences.addon_enable(module="io_scene_gltf2")
     exporting.check(tmp_path / "p.glb")
+
+
+def failing(monkeypatch, error):
+    """Let Blender's glTF exporter, which is written in Python, fail in the middle of its work."""
+    from io_scene_gltf2.blender.exp import export
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(export, "save", fail)
+
+
+def test_an_exporter_that_is_interrupted_ends_as_cancelled(portrait, tmp_path, monkeypatch):
+    """Ctrl+C, and a farm's SIGTERM, come out of Blender as a RuntimeError with a traceback in it."""
+    failing(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(RuntimeError, match="Traceback"):
+        bpy.ops.export_scene.gltf(filepath=str(tmp_path / "x.glb"))
+    with pytest.raises(KeyboardInterrupt):
+        exporting.write(portrait, tmp_path / "p.glb", "surface")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_job_whose_export_is_interrupted_has_the_exit_code_of_cancelled(keyed, tmp_path, monkeypatch, capsys):
+    import signal
+
+    from neural_portrait import headless
+
+    (tmp_path / "job.toml").write_text(
+        'version = 1\n[[job]]\ndo = "export"\n[job.scene]\nblend = "scene.blend"\n[job.export]\nout = ["p.glb"]\n'
+    )
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        failing(monkeypatch, KeyboardInterrupt())
+        assert headless.main([str(tmp_path / "job.toml")], registered=True) == 5
+        summary = json.loads((tmp_path / "job.summary.json").read_text())
+        assert (summary["kind"], summary["jobs"][0]["state"], summary["jobs"][0]["files"]) == (
+            "cancelled",
+            "failed",
+            [],
+        )
+        failing(monkeypatch, OSError(28, "No space left on device"))
+        assert headless.main([str(tmp_path / "job.toml")], registered=True) == 2
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1] == f'batch: Cannot write "{tmp_path / "p.glb"}": OSError: [Errno 28] No space left on device'
+
+
+def test_the_reason_is_the_last_line_that_says_what_went_wrong(portrait, tmp_path, monkeypatch):
+    failing(monkeypatch, PermissionError(13, "Permission denied", "p.glb"))
+    with pytest.raises(errors.PortraitError) as caught:
+        exporting.write(portrait, tmp_path / "p.glb", "surface")
+    assert caught.value.message.endswith(": PermissionError: [Errno 13] Permission denied: 'p.glb'")
+    for part in ("Traceback", "Location", "\n"):
+        assert part not in caught.value.message
