@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A portrait of usual size comes into the scene of a real Blender: how long that holds it up, and what may disturb it."""
+"""A portrait of usual size comes into the scene of a real Blender: how long that takes, and what may disturb it."""
 
 import json
 import os
