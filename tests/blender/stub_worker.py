@@ -107,6 +107,7 @@ def rig(seed: int) -> dict[str, np.ndarray]:
     joints = np.array(
         [[0, -0.2, 0], [0, -0.12, -0.02], [0, -0.05, 0], [0, -0.02, 0.01], [0.03, 0.03, 0.08], [-0.03, 0.03, 0.08]]
     )
+    uneven = np.where(np.arange(len(JOINTS))[:, None] == JOINTS.index("right_eye"), tallness(seed), 1.0)
     return {
         "shape": np.linspace(-1, 1, 40).astype(np.float32),
         "portrait": np.frombuffer(b"stub portrait %d" % seed, np.uint8),
@@ -115,7 +116,7 @@ def rig(seed: int) -> dict[str, np.ndarray]:
         "rig/uv": np.stack([vertices[:, 0] * 5 + 0.5, vertices[:, 1] * 4 + 0.5], axis=1).astype(np.float32),
         "rig/uv_faces": faces,
         "rig/weights": weights,
-        "rig/joints": (joints * (1.0, tallness(seed), 1.0)).astype(np.float32),
+        "rig/joints": (joints * (1.0, tallness(seed), 1.0) * uneven).astype(np.float32),
         "rig/parents": np.array(PARENTS, np.int32),
         "rig/actions": actions,
     }

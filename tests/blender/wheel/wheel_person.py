@@ -151,6 +151,9 @@ def test_bones_and_keys_of_the_users_own_go_along(portrait, scene):
     up = stub.rig(TALLER)["rig/joints"][2, 1] - stub.rig(7)["rig/joints"][2, 1]
     np.testing.assert_allclose(rig.data.bones["hat"].head_local, (0, 0.1 + up, 0), atol=1e-6)
     np.testing.assert_allclose(rig.data.bones["hat"].tail_local, (0, 0.2 + up, 0.05), atol=1e-6)
+    for name in ("left_eye", "right_eye"):  # each its own, although Blender mirrors what is done to bones
+        joint = stub.rig(TALLER)["rig/joints"][stub.JOINTS.index(name)]
+        np.testing.assert_allclose(rig.data.bones[name].head_local, joint, atol=1e-6)
     np.testing.assert_allclose(mesh.read_delta(driver.data.shape_keys.key_blocks["mine"]), mine, atol=1e-6)
     assert "mine" in find.part(root, "SURFACE").data.shape_keys.key_blocks
 
@@ -182,9 +185,11 @@ def test_the_picture_is_the_new_persons_and_old_frames_are_out_of_date(keyed, sc
     bpy.ops.portrait.bake()
     assert not baking.plan(keyed, scene, range(1, 6)).missing
     assert baked.is_shown(find.part(keyed, "PLANE"))
+    find.part(keyed, "PLANE").keyframe_insert("location", frame=1)  # as baking does where the head moves
     root = ask(keyed, age=2.0)
     plane = find.part(root, "PLANE")
     assert not baked.is_shown(plane)
+    assert plane.animation_data is None
     plan = baking.plan(root, scene, range(1, 6))
     assert len(plan.missing) == plan.stale == 5
     image = plane.portrait.live_image
@@ -211,6 +216,7 @@ def test_the_engine_is_told_what_was_moved_and_of_the_mix_once(portrait, scene, 
     scene.portrait.person_mix_seed, scene.portrait.person_mix = 4, 0.5
     root = ask(portrait, age=2.0, shape_03=-3.0)
     second = find.identity_of(root).uuid
+    assert session.engine().has_open(second)  # is not sent to the engine that has made it
     ask(root, hair_length=-1.0)
     people = [request for request in asked if isinstance(request, protocol.Person)]
     assert [(one.source, one.sliders, one.mix_seed, one.mix) for one in people] == [
