@@ -75,16 +75,17 @@ def test_turns_are_composed_as_curves_say():
     """A point of the head, turned by the rig's joints, lies before the camera where the still head's point lay."""
     from scipy.spatial.transform import Rotation
 
-    wanted = np.array([[0.4, -0.2, 0.1], [0, 0, 0], [-0.4, 0.2, -0.1]])
-    joints = Curves(25.0, np.zeros((3, 52)), wanted).joints()
-    turns = [Rotation.from_rotvec(2 * frame[JOINTS.index("neck")]) for frame in joints]
+    wanted = np.array([[0.4, -0.2, 0.1], [0, 0, 0], [0, 0, 0], [0, 0, 0], [-0.3, 0.2, -0.1]])
+    shoulders = Rotation.from_rotvec([0.2, 0.5, 0.1])  # mostly aside, for this camera
+    joints = Curves(25.0, np.zeros((5, 52)), wanted).joints()
+    turns = [shoulders * Rotation.from_rotvec(2 * frame[JOINTS.index("neck")]) for frame in joints]
     labels = []
     for turn in turns:
         label = orbit(0.0, 0.0, 2.7).label()[0].numpy().astype(np.float64)
         pose = label[:16].reshape(4, 4)
         pose[:3] = turn.inv().as_matrix() @ pose[:3]  # the camera stands still, so it moves about the head
         labels.append(label)
-    np.testing.assert_allclose(head_turns(np.stack(labels), (Crop((0.0, 0.0), 1.0),) * 3), wanted, atol=1e-6)
+    np.testing.assert_allclose(head_turns(np.stack(labels), (Crop((0.0, 0.0), 1.0),) * 5), wanted, atol=1e-6)
 
 
 def test_where_the_head_looks_most_is_straight_ahead():
@@ -106,6 +107,22 @@ def test_curves_have_the_clips_rate_and_begin_where_the_face_does():
 def test_over_frames_that_were_dropped_lies_a_straight_line():
     tracked = curves_of(followed([0] * 4, numbers=(0, 1, 4, 5), jaw=[0.0, 0.1, 0.7, 0.2]))
     np.testing.assert_allclose(tracked.curves.actions[:, JAW], [0.0, 0.1, 0.3, 0.5, 0.7, 0.2], atol=1e-6)
+
+
+def test_where_the_eyes_look_most_is_straight_ahead():
+    """Up by 0.3 all the time, and once down by 0.2; the right eye out by 0.1, once in by 0.2."""
+    source = followed([0] * 5, jaw=0.4)
+    names = ("eyeLookUpLeft", "eyeLookDownLeft", "eyeLookInRight", "eyeLookOutRight")
+    up, down, inwards, out = (ACTIONS.index(name) for name in names)
+    actions = source.fit.actions.copy()
+    actions[:, up], actions[:, out] = 0.3, 0.1
+    actions[2, [up, down, inwards, out]] = 0.0, 0.2, 0.2, 0.0
+    source = dataclasses.replace(source, fit=dataclasses.replace(source.fit, actions=actions))
+    found = curves_of(source).curves.actions
+    expected = np.zeros((5, 4))
+    expected[2] = 0.0, 0.5, 0.3, 0.0
+    np.testing.assert_allclose(found[:, [up, down, inwards, out]], expected, atol=1e-6)
+    np.testing.assert_allclose(found[:, JAW], 0.4, atol=1e-6)
 
 
 def test_smoothing_takes_noise_away_and_leaves_the_motion():
