@@ -14,6 +14,7 @@ from ..operators.animate import (
     PORTRAIT_OT_reset_expression,
     PORTRAIT_OT_search_pose,
 )
+from ..operators.pose_assets import PORTRAIT_OT_add_pose_assets, PORTRAIT_OT_save_pose
 from ..scene import find
 from ..scene.rig import LOOK_AT
 from .common import PortraitPanel
@@ -95,3 +96,6 @@ def _draw_pose(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) ->
     row.operator(PORTRAIT_OT_mirror_expression.bl_idname, icon="MOD_MIRROR")
     apply = row.operator(PORTRAIT_OT_apply_pose.bl_idname, text="Apply", icon="POSE_HLT")
     apply.pose, apply.strength, apply.add = settings.pose, settings.pose_strength, settings.pose_on_top
+    row = column.row(align=True)
+    row.operator(PORTRAIT_OT_save_pose.bl_idname, text="Save...", icon="ADD")
+    row.operator(PORTRAIT_OT_add_pose_assets.bl_idname, text="To Assets", icon="ASSET_MANAGER")

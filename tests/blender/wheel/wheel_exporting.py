@@ -138,13 +138,13 @@ def test_a_blender_without_an_exporter_says_so(portrait, tmp_path):
 
 
 def failing(monkeypatch, error):
-    """Let Blender's glTF exporter, which is written in Python, fail in the middle of its work."""
-    from io_scene_gltf2.blender.exp import export
+    """Let Blender's glTF exporter, which is written in Python, fail when it is asked."""
+    import io_scene_gltf2
 
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(export, "save", fail)
+    monkeypatch.setattr(io_scene_gltf2.ExportGLTF2_Base, "execute", fail)
 
 
 def test_an_exporter_that_is_interrupted_ends_as_cancelled(portrait, tmp_path, monkeypatch):
