@@ -46,10 +46,11 @@ def run_batch(folder, **facts):
     return Ran(subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False))
 
 
-def positions(folder):
-    """Return the vertices of rig and portrait at frames 1 and 20."""
+def positions(folder, *frames):
+    """Return the vertices of rig and portrait at frames, 1 and 20 by default."""
     command = [sys.executable, str(HERE / "inside" / "positions.py"), str(folder / "p.blend"), str(folder / "p.npz")]
-    subprocess.run([*command, "1", "20"], check=True, capture_output=True, timeout=120)
+    command += map(str, frames or (1, 20))
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
     return np.load(folder / "p.npz")
 
 
@@ -82,6 +83,51 @@ def test_frames_of_a_moving_network_differ_with_the_rig(tmp_path):
     assert ran.code == 0, ran.err
     rest, wide = (read_png(tmp_path / f"f_{frame:04d}.png").astype(float) for frame in (1, 20))
     assert np.abs(rest - wide).max() > 10
+
+
+FOLLOW = """
+version = 1
+[[job]]
+do = "animate"
+[job.portrait]
+create = {{ seed = 7, model = "tiny", make = ["rig"] }}
+[job.animate]
+clip = "a.mp4"
+clip_head = false
+start = 10
+[job.worker]
+device = "cpu"
+models = "{models}"
+[job.policy]
+save_blend = "p.blend"
+"""
+
+
+@pytest.mark.parametrize("face", [True, False])
+def test_a_clip_moves_the_mouth_and_one_without_a_face_leaves_nothing_behind(tmp_path, face):
+    pytest.importorskip("mediapipe", reason="finding faces needs the capture extra")
+    from tests import acted_clip
+    from tests.tiny_models import save_tiny
+
+    (tmp_path / "models").mkdir()
+    save_tiny(tmp_path / "models" / "tiny.safetensors")
+    (acted_clip.write_clip if face else acted_clip.write_faceless)(tmp_path / "a.mp4")
+    (tmp_path / "job.toml").write_text(FOLLOW.format(models=tmp_path / "models"))
+    command = [sys.executable, str(ROOT / "blender_addon" / "batch.py"), str(tmp_path / "job.toml")]
+    ran = Ran(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False))
+    if not face:
+        assert ran.code == 2
+        assert 'No face can be followed in "a.mp4".' in ran.err
+        assert "Traceback" not in ran.err
+        assert not (tmp_path / "p.blend").exists()
+        return
+    assert ran.code == 0, ran.err
+    # Twelve frames of 25 a second are frames 10 to 20 of 24; the jaw is widest open in the middle.
+    at = positions(tmp_path, 9, 10, 15, 16, 25)
+    opened = {frame: np.linalg.norm(at[f"driver_{frame}"] - at["driver_9"], axis=1).max() for frame in (10, 15, 16, 25)}
+    assert opened[25] < 1e-6
+    assert min(opened[15], opened[16]) > 0.01
+    assert opened[10] < 0.6 * opened[15]
 
 
 def test_a_torn_model_is_a_sentence_and_code_3(tmp_path):
