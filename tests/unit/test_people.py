@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from neural_core import people, portraits, systems
+from neural_core import checkpoints, people, portraits, systems
 from neural_core.cameras import Camera
 from neural_core.errors import UsageError
 from neural_core.fitting.tunable import PREFIX
@@ -16,7 +16,8 @@ from neural_core.human.appearance import APPEARANCE
 from neural_core.mixing import Mix, mixed
 from neural_core.studio import Studio
 from neural_core.systems.common import Portrait
-from tests.tiny_models import save_tiny, save_tiny_next3d
+from neural_core.systems.eg3d.generator import EG3DGenerator
+from tests.tiny_models import save_tiny, save_tiny_next3d, tiny_config
 
 ESTIMATES = {"age": "age", "gender": "masculinity", "weight": "weight", "african": "african", "asian": "asian"}
 """The face model's name, and the slider's."""
@@ -167,6 +168,26 @@ def test_published_people_have_no_sliders_and_say_so():
         people.changed(published(), {"age": 1.0})
     portrait = published()
     assert people.changed(portrait, {}) is portrait
+
+
+def test_published_people_are_mixed_and_their_faces_fitted_anew(tmp_path):
+    """Whoever was fitted to the first is not the mix: with no shape, the rig is fitted to pictures again."""
+    published = dataclasses.replace(tiny_config(), identity=None)
+    generator = EG3DGenerator(published)
+    metadata = {"licence": "none", "use": "any"}
+    path = tmp_path / "published.safetensors"
+    checkpoints.save(path, generator.state_dict(), "eg3d", dataclasses.asdict(published), metadata)
+    studio = Studio("cpu")
+    loaded, first = studio.create(str(path), 1)
+    fitted = dataclasses.replace(first, shape=torch.ones(40))
+    between = studio.change(loaded, fitted, {}, Mix(2, 0.25))
+    other = studio.create(str(path), 2)[1]
+    expected = 0.75 * first.tensors["w_plus"] + 0.25 * other.tensors["w_plus"]
+    torch.testing.assert_close(between.tensors["w_plus"], expected)
+    assert between.shape is None
+    assert between.provenance["changes"] == [{"mix_seed": 2, "mix": 0.25}]
+    with pytest.raises(UsageError, match="have no sliders"):
+        studio.change(loaded, fitted, {"age": 1.0}, Mix(2, 0.25))
 
 
 @pytest.mark.parametrize(
