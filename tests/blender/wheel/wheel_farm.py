@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Send to Flamenco: what the farm gets of a scene, and what the panel says."""
 
+import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -54,6 +57,30 @@ def test_the_farm_gets_the_scene_and_a_job_file_that_fits(keyed, scene, manager,
     assert said() == ("notice", f'The job is at the farm "{fake_flamenco.NAME}".', f"See {page}")
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "scene.blend"))
     assert bpy.data.objects[camera].data.lens == 77.0
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+def test_our_job_type_makes_tasks_of_what_is_sent(keyed, manager):
+    bpy.ops.portrait.send_to_flamenco(chunk=3)
+    (got,) = manager.jobs
+    harness = Path(fake_flamenco.__file__).with_name("flamenco_harness.js")
+    command = ["node", str(harness), str(fake_flamenco.SCRIPT), json.dumps(got["settings"])]
+    tasks = json.loads(subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout)["tasks"]
+    assert [task["name"] for task in tasks] == ["card-1-3", "scene-1-3", "card-4-5", "scene-4-5"]
+    for task in tasks:
+        arguments = task["commands"][0]["parameters"]["args"]
+        assert Path(arguments[arguments.index("-P") + 1]).is_file()
+        assert Path(arguments[arguments.index("--") + 1]).is_file()
+
+
+def test_a_file_whose_folder_is_gone_cannot_be_saved(keyed, manager, tmp_path):
+    shutil.rmtree(tmp_path)
+    bpy.ops.portrait.send_to_flamenco()
+    state, message, _ = said()
+    assert (state, message[:25]) == ("error", "The file cannot be saved:")
+    assert "Traceback" not in message
+    assert "\n" not in message
+    assert manager.asked == []
 
 
 def test_what_is_chosen_goes_along(keyed, manager, tmp_path):
