@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import bpy
 import numpy as np
+from mathutils import Quaternion
 
 from . import curves
 
@@ -30,9 +31,10 @@ def add(rig: bpy.types.Object, name: str, frames: np.ndarray, tracks: Mapping[st
             curves.write(bag, curves.path_of(slider), *_corners(frames, values))
     turns = [np.asarray(tracks.get(turn, np.zeros(len(frames)))) for turn in curves.HEAD]
     if any(turn.any() for turn in turns):
+        rotations = curves.half_turns(*turns)
         for bone in (rig.pose.bones.get(bone) for bone in curves.HEAD_BONES):
             if bone is not None:
-                _turn(bag, bone, frames, turns)
+                _turn(bag, bone, frames, rotations)
     data = rig.animation_data or rig.animation_data_create()
     track = data.nla_tracks.new()
     track.name = name
@@ -55,9 +57,8 @@ def mute(rig: bpy.types.Object, prefix: str, first: float = -math.inf, last: flo
             track.mute = True
 
 
-def _turn(bag: object, bone: bpy.types.PoseBone, frames: np.ndarray, turns: list[np.ndarray]) -> None:
+def _turn(bag: object, bone: bpy.types.PoseBone, frames: np.ndarray, rotations: list[Quaternion]) -> None:
     """Write the bone's share of the head's turns, in whichever way the bone keeps its rotation."""
-    rotations = curves.half_turns(*turns)
     path = f'pose.bones["{bone.name}"].'
     if bone.rotation_mode == "QUATERNION":
         path, keys = f"{path}rotation_quaternion", np.array(rotations)
