@@ -23,14 +23,14 @@ MOST_ITERATIONS = 100_000
 
 @dataclass(frozen=True)
 class Reconstruct:
-    """Make a portrait of the person in a photo: a person of the model who is like them, then the model tuned to them.
+    """Make a portrait of the person in a photo or a clip: a person of the model like them, then tuned to them.
 
     It takes minutes on a graphics card and up to an hour without one. With --state an interrupted run goes on where it
     was when the same command is given again.
     """
 
     photo: tyro.conf.Positional[Path]
-    """A photo of one face (JPEG, PNG, WebP, TIFF)."""
+    """A photo of one face (JPEG, PNG, WebP, TIFF), or a clip (MP4, MOV, WebM, MKV): its best frames are taken."""
     out: Path
     """FILE.portrait."""
     preview: Path | None = None
@@ -39,6 +39,8 @@ class Reconstruct:
     """FILE that keeps the work every half minute, and is deleted when it is done."""
     iterations: str = "450,500"
     """How many look for the person, and how many tune the model."""
+    frames: int = 250
+    """Clips: how many frames at most, from the start."""
     model: str = "default-next3d"
     """Name of an installed model (see `neural-portrait models`), or a .safetensors file."""
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
@@ -51,6 +53,8 @@ class Reconstruct:
         if self.state is not None:
             check_folder_of(self.state)
         latents, weights = parse_iterations(self.iterations)
+        if self.frames < 1:
+            raise UsageError(f"--frames must be at least 1, not {self.frames}.")
         console.report("Starting engine", 0, 1)
         from .. import media, studio
         from ..fitting.inversion import Length
@@ -62,7 +66,7 @@ class Reconstruct:
             if self.preview is not None:
                 media.write_png(self.preview, picture, {**said, "iterations": done})
 
-        options = Options(self.model, Length(latents, weights), state=self.state)
+        options = Options(self.model, Length(latents, weights), frames=self.frames, state=self.state)
         maker = studio.Studio(self.common.device)
         portrait = reconstruct(maker, self.photo, options, console.report, show if self.preview else None)
         studio.save(portrait, self.out)

@@ -149,6 +149,7 @@ USAGE = [
     (("reconstruct", "x.jpg", "--out", "x.png"), ".portrait"),
     (("reconstruct", "x.jpg", "--out", "x.portrait", "--iterations", "many"), "no two numbers"),
     (("reconstruct", "x.jpg", "--out", "x.portrait", "--iterations", "0,0"), "no two numbers"),
+    (("reconstruct", "x.mp4", "--out", "x.portrait", "--frames", "0"), "--frames must be at least 1"),
     (("generate", "--out", "x.png", "--seed", "seven"), "no number"),
     (("generate", "--out", "x.png", "--seed", "9-3"), "no range"),
     (("generate", "--out", "x.png", "--seed", "-3"), "no number"),
