@@ -17,6 +17,7 @@ import staging
 import stub_worker as stub
 from neural_portrait import frames, headless, model_list, session, unbaked
 from neural_portrait.scene import curves, find
+from sequencer import expected_sounds, sounds
 
 DOCUMENT = staging.ROOT / "docs" / "batch.md"
 EXAMPLES = re.findall(r"```toml\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.S)
@@ -359,10 +360,7 @@ def test_a_recording_is_spoken_and_written_as_curves(run, folder):
     assert fps == 24
     np.testing.assert_allclose(tracks["jawOpen"].max(), 0.5 * stub.SPEECH_JAW, atol=1e-3)
     bpy.ops.wm.open_mainfile(filepath=str(folder / "s.blend"))
-    editor = bpy.context.scene.sequence_editor
-    strips = editor.strips if hasattr(editor, "strips") else editor.sequences
-    expected = [("SOUND", 5)] if bpy.app.build_options.audaspace else []  # the wheel of Blender 4.2 has no sound
-    assert [(strip.type, strip.frame_start) for strip in strips] == expected
+    assert sounds(bpy.context.scene) == expected_sounds(("hello.wav", 5))
 
 
 CLIP = "[job.animate]\nclip = 'hello.wav'\nclip_strength = 0.5\nstart = 5\n[job.policy]\nsave_blend = 's.blend'\n"
@@ -381,9 +379,7 @@ def test_a_clip_moves_the_face_and_is_heard(run, folder):
     assert bpy.context.scene.frame_end == 29
     rig = find.part(find.roots(bpy.context.scene)[0], "RIG")
     assert [track.name for track in rig.animation_data.nla_tracks] == ["Clip hello.wav"]
-    editor = bpy.context.scene.sequence_editor
-    (strip,) = editor.strips if hasattr(editor, "strips") else editor.sequences
-    assert (strip.type, strip.frame_start) == ("SOUND", 5)
+    assert sounds(bpy.context.scene) == expected_sounds(("hello.wav", 5))
 
 
 def test_a_person_comes_from_a_clip_and_does_what_is_done_in_it(run, folder):

@@ -10,10 +10,9 @@ import stub_worker as stub
 from neural_portrait import requests, session, tasks
 from neural_portrait.neural_core import errors, protocol
 from neural_portrait.scene import curves, find, layers, speech
+from sequencer import HAS_SOUND, NOT_ADDED, expected_sounds, sounds
 
 START = 11
-HAS_SOUND = bpy.app.build_options.audaspace
-"""The wheel of Blender 4.2 was built without."""
 
 
 @pytest.fixture
@@ -45,8 +44,7 @@ def test_speech_is_a_layer_of_its_own_name_from_its_frame_on(speaking, scene):
     scene.frame_set(4)
     assert bpy.ops.portrait.speak() == {"FINISHED"}
     assert scene.frame_current == 4
-    without = "" if HAS_SOUND else " Its sound could not be added to the sequencer."
-    assert session.engine().status.message == f"Speech from frame 11 to 40.{without}"
+    assert session.engine().status.message == f"Speech from frame 11 to 40.{NOT_ADDED}"
     (track,) = speaking.animation_data.nla_tracks
     assert (track.name, track.strips[0].action.name) == ("Speech hello.wav", "Speech hello.wav")
     assert speaking.animation_data.action is None
@@ -98,16 +96,10 @@ def test_other_layers_are_not_silenced(speaking):
     assert not speaking.animation_data.nla_tracks["Random motion 1"].mute
 
 
-def sounds(scene):
-    editor = scene.sequence_editor
-    strips = () if editor is None else editor.strips if hasattr(editor, "strips") else editor.sequences
-    return [(strip.type, strip.name, strip.frame_start) for strip in strips]
-
-
 @pytest.mark.skipif(not HAS_SOUND, reason="this Blender was built without sound")
 def test_the_sound_is_in_the_sequencer_once(speaking, scene):
     bpy.ops.portrait.speak()
-    assert sounds(scene) == [("SOUND", "hello.wav", START)]
+    assert sounds(scene) == expected_sounds(("hello.wav", START))
     bpy.ops.portrait.speak()
     assert len(sounds(scene)) == 1
     scene.portrait.speech_start = 200

@@ -10,6 +10,7 @@ import stub_worker as stub
 from neural_portrait import requests, session, tasks
 from neural_portrait.neural_core import errors, protocol
 from neural_portrait.scene import clips, curves, find, layers
+from sequencer import NOT_ADDED, expected_sounds, sounds
 
 START = 11
 
@@ -72,7 +73,7 @@ def test_a_clip_is_a_layer_of_its_own_name_from_its_frame_on(acting, scene):
     scene.frame_set(4)
     assert bpy.ops.portrait.track() == {"FINISHED"}
     assert scene.frame_current == 4
-    assert session.engine().status.message == "Clip from frame 11 to 41."
+    assert session.engine().status.message == f"Clip from frame 11 to 41.{NOT_ADDED}"
     (track,) = acting.animation_data.nla_tracks
     assert (track.name, track.strips[0].action.name) == ("Clip hello.mp4", "Clip hello.mp4")
     assert acting.animation_data.action is None
@@ -140,16 +141,10 @@ def test_a_clip_at_the_same_time_takes_the_place_of_the_earlier_one_alone(acting
     assert [track.mute for track in acting.animation_data.nla_tracks] == [False, True, False, False]
 
 
-def sounds(scene):
-    editor = scene.sequence_editor
-    strips = () if editor is None else editor.strips if hasattr(editor, "strips") else editor.sequences
-    return [(strip.type, strip.name, strip.frame_start) for strip in strips]
-
-
 def test_the_sound_begins_with_the_clip_not_with_the_face(acting, scene, choose):
     choose("late.mp4")
     bpy.ops.portrait.track()
-    assert sounds(scene) == [("SOUND", "late.mp4", START)]
+    assert sounds(scene) == expected_sounds(("late.mp4", START))
 
 
 @pytest.mark.parametrize(("name", "wanted"), [("silent.mp4", True), ("hello.mp4", False)])
@@ -232,8 +227,8 @@ def test_the_new_person_does_what_is_done_in_the_clip_if_that_is_wanted(from_vid
     rig = find.part(root, "RIG")
     assert layers_of(rig) == ["Clip me at home.mp4"]
     assert jaw_at(scene, rig, 26) == pytest.approx(expected(26), abs=1e-4)
-    assert sounds(scene) == [("SOUND", "me at home.mp4", START)]
-    assert session.engine().status.message == "The face looks away. Clip from frame 11 to 41."
+    assert sounds(scene) == expected_sounds(("me at home.mp4", START))
+    assert session.engine().status.message == f"The face looks away. Clip from frame 11 to 41.{NOT_ADDED}"
 
 
 def test_a_person_from_a_photo_is_not_animated(from_video, scene, choose):
