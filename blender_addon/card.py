@@ -14,7 +14,7 @@ from .scene import baked, find, framing, image_plane, portrait
 
 def target(uuid: str) -> bpy.types.Object:
     """Return the root of the portrait that a result belongs to. Raises UsageError if the user has deleted it."""
-    root = find.by_uuid(bpy.context.scene, uuid)
+    root = find.anywhere(uuid)  # the user may look at another scene by now
     if root is None:
         raise errors.UsageError(
             "The portrait was deleted while the engine worked.", "The result is kept in memory only."

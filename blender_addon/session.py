@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
 import bpy
@@ -18,6 +19,8 @@ from .scene import find, portrait, unfinished
 PUMP_S = 0.05
 APPLY_S = 0.005
 """Pause between two slices of what is brought into the scene."""
+
+_ENDED = object()
 
 # Blender has one add-on registry, so there is one engine: made by register(), dropped by unregister().
 _engine: Engine | None = None
@@ -43,11 +46,13 @@ def start(
 
     What takes longer than a moment it does in pieces, as a generator (see `scene.unfinished`).
     What is done in passing is no step, and gives way to the next task. `undo` is False for what changes no scene.
-    With `queue` it waits until the engine is free.
+    With `queue` it waits until the engine is free. Where the user has several windows, `apply` sees the one that shows
+    the scene in which the task was started.
 
     Returns at once in the window, where a timer does the rest. In the background, where no timer ever runs, returns
     when it is done.
     """
+    scene = bpy.context.scene.name
 
     def finish() -> None:
         if undo and not in_passing:
@@ -55,15 +60,21 @@ def start(
         redraw(views=True)
 
     def finish_after(pieces: Generator[None, None, Any]) -> Generator[None, None, None]:
-        yield from pieces
-        finish()
+        with closing(pieces):
+            while True:
+                with _window_of(scene):
+                    if next(pieces, _ENDED) is _ENDED:
+                        finish()
+                        return
+                yield
 
     def apply_and_show(result: Any) -> Generator[None, None, None] | None:
-        pieces = apply(result)
-        if pieces is not None:
-            return finish_after(pieces)
-        finish()
-        return None
+        with _window_of(scene):
+            pieces = apply(result)
+            if pieces is not None:
+                return finish_after(pieces)
+            finish()
+            return None
 
     if queue:
         engine().enqueue(title, task, apply_and_show)
@@ -132,9 +143,17 @@ def redraw(views: bool = False) -> None:
                         region.tag_redraw()
 
 
+def _window_of(scene: str) -> AbstractContextManager[object]:
+    """Let code that a timer calls see a window that shows this scene, as far as there is one."""
+    windows = () if bpy.app.background else bpy.context.window_manager.windows
+    shown = next((window for window in windows if window.scene.name == scene), None)
+    return bpy.context.temp_override(window=shown) if shown is not None else nullcontext()
+
+
 def view3d() -> dict[str, Any] | None:
-    """Return the context override of the first 3D view, None where there is no window."""
-    for window in bpy.context.window_manager.windows:
+    """Return the context override of the first 3D view, of this window if it has one; None where there is none."""
+    windows = [bpy.context.window, *bpy.context.window_manager.windows]
+    for window in (window for window in windows if window is not None):
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
                 region = next(region for region in area.regions if region.type == "WINDOW")

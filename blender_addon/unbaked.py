@@ -26,7 +26,7 @@ WAIT_S = 60.0
 
 @dataclass
 class _Render:
-    """A render that is under way: the portraits whose cards need pictures, and what went wrong by frame."""
+    """A render that is under way: the portraits whose cards it shows, and what went wrong by frame."""
 
     portraits: list[str]
     failures: dict[int, str] = field(default_factory=dict)
@@ -35,20 +35,12 @@ class _Render:
 _render: _Render | None = None
 
 
-def _needs_pictures(root: bpy.types.Object, scene: bpy.types.Scene) -> bool:
-    """Return whether a card shows anything but the right frames from disk."""
-    if not baked.is_shown(find.part(root, "PLANE")):
-        return True
-    try:
-        frames = sorted({*baking.frame_range(scene), scene.frame_current})
-        return bool(baking.plan(root, scene, frames).missing)
-    except errors.PortraitError:
-        return True
-
-
 @bpy.app.handlers.persistent
 def _begin(scene: bpy.types.Scene, *_: object) -> None:
-    """Look which portraits need pictures; in the window Blender must be locked while they are changed."""
+    """Note whose cards are rendered; in the window Blender must be locked while they are changed.
+
+    There this is not Blender's main thread: no scene may be made to look at other frames.
+    """
     global _render
     _render = None
     cards = [root for root in find.roots(scene) if find.shows_card(root)]
@@ -57,12 +49,9 @@ def _begin(scene: bpy.types.Scene, *_: object) -> None:
             scene.render.use_lock_interface = True
             _render = _Render([], {scene.frame_current: sentences.LOCKED_NOW})
         return
-    roots = [root for root in cards if _needs_pictures(root, scene)]
-    if roots:
-        _render = _Render([find.identity_of(root).uuid for root in roots])
+    if cards:
+        _render = _Render([find.identity_of(root).uuid for root in cards])
         session.leave_engine()
-    for root in roots:
-        baked.show_live(root)
 
 
 @bpy.app.handlers.persistent
@@ -97,13 +86,18 @@ def _draw_all(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None) -> 
 
 
 def _draw(root: bpy.types.Object, scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph | None) -> None:
-    """Bring the picture of this frame to the card: from the card, memory or disk, else from the engine.
+    """Bring the picture of this frame to the card: from memory or disk, else from the engine.
+
+    A card that shows the right baked frame is left alone; one that does not shows no baked frames from here on.
 
     Raises:
         PortraitError: if the engine cannot draw it in time.
     """
     wanted, size = framing.of(root, scene, depsgraph), baking.size_of(scene.portrait)
     key, drawn_key = picture_key(root, wanted.shot, size), picture_key(root, wanted.shot.drawn, size)
+    if baked.shows(find.part(root, "PLANE"), scene.frame_current, key):
+        return
+    baked.show_live(root)
     pixels = pictures.drawn.get(drawn_key)
     if pixels is None:
         pixels = _from_disk(root, scene, key)

@@ -10,7 +10,7 @@ from bpy.props import IntProperty
 
 from .. import bake_state, baking, live, saving, sentences, session
 from ..neural_core import errors
-from ..scene import baked, find, turntable
+from ..scene import baked, find, framing, turntable
 from . import common
 
 
@@ -33,7 +33,7 @@ def start(root: bpy.types.Object, scene: bpy.types.Scene, then: Callable[[], obj
 
 def finish(plan: baking.Plan, file: str) -> None:
     """Show baked frames on the card of their portrait, wherever that is by now."""
-    target = find.by_uuid(bpy.context.scene, plan.portrait)
+    target = find.anywhere(plan.portrait)
     if target is None:
         raise errors.UsageError(
             "The portrait was deleted while its frames were baked.", f'The frames are kept in "{plan.folder}".'
@@ -100,21 +100,25 @@ class PORTRAIT_OT_render(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         shown = [find.identity_of(root).uuid for root in find.roots(context.scene) if find.shows_card(root)]
         try:
-            _bake_and_render(shown)
+            _bake_and_render(context.scene.name, shown)
         except errors.PortraitError as error:
             return common.refused(self, error)
         return common.finished(self)
 
 
-def _bake_and_render(portraits: list[str]) -> None:
-    """Bake the portraits one after another, then render."""
+def _bake_and_render(name: str, portraits: list[str]) -> None:
+    """Bake the portraits of the scene one after another, then render it."""
     scene = bpy.context.scene
+    if scene.name != name:
+        raise errors.UsageError(
+            f'The scene "{name}" is not shown any more: nothing was rendered.', "Show it, then press the button again."
+        )
     if portraits:
         first, *others = portraits
         root = find.by_uuid(scene, first)
         if root is None:
             raise errors.UsageError("A portrait was deleted while frames were baked.", "Nothing was rendered.")
-        start(root, scene, lambda: _bake_and_render(others))
+        start(root, scene, lambda: _bake_and_render(name, others))
         return
     check_baked(scene)
     _render()
@@ -157,13 +161,23 @@ class PORTRAIT_OT_turntable(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         root, scene = find.current(context), context.scene
+        context.view_layer.update()
         try:
+            _check_turntable(root, scene)
             turntable.add(root, scene, self.frames)
             find.part(root, "PLANE").portrait.follow = "CAMERA"
             start(root, scene)
         except errors.PortraitError as error:
             return common.refused(self, error)
         return common.finished(self)
+
+
+def _check_turntable(root: bpy.types.Object, scene: bpy.types.Scene) -> None:
+    """Raise PortraitError for what baking would refuse, before a camera is made for it."""
+    session.kept(root)
+    baked.check_writable(baked.folder(root, scene.portrait.quality))
+    if scene.camera is not None:  # the new one begins there
+        framing.of(root, scene)
 
 
 class PORTRAIT_OT_make_portable(bpy.types.Operator):

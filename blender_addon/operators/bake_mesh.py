@@ -45,7 +45,7 @@ def _build_one() -> None:
     if _building is None:
         return
     plan, number = _building.plan, _building.done
-    root = find.by_uuid(bpy.context.scene, plan.portrait)
+    root = find.anywhere(plan.portrait)
     collection = mesh_frames.of(root) if root is not None else None
     if collection is None or collection.name != _building.collection or len(collection.objects) != number:
         raise errors.UsageError(
@@ -91,7 +91,7 @@ class PORTRAIT_OT_bake_mesh(bpy.types.Operator):
 
         def apply(_extracted: int) -> None:
             global _building
-            target = find.by_uuid(bpy.context.scene, plan.portrait)
+            target = find.anywhere(plan.portrait)
             if target is None:
                 raise errors.UsageError(
                     "The portrait was deleted while its meshes were baked.", f'They are kept in "{plan.folder}".'

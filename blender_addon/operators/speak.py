@@ -33,10 +33,10 @@ class PORTRAIT_OT_speak(bpy.types.Operator):
             return common.refused(self, error)
 
         def apply(spoken: tasks.Speech) -> None:
-            scene = bpy.context.scene
-            rig = find.part(find.by_uuid(scene, uuid), "RIG")
+            rig = find.part(find.anywhere(uuid), "RIG")
             if rig is None:
                 raise errors.UsageError("The rig was deleted while the engine listened.", "The result was dropped.")
+            scene = rig.users_scene[0]
             strip = speech.put(rig, spoken, scene, start)
             notice = f"Speech from frame {strip.frame_start:g} to {strip.frame_end:g}."
             if with_sound and not speech.add_sound(scene, Path(path), start):

@@ -15,6 +15,7 @@ import bpy
 import numpy as np
 from mathutils import Matrix
 
+from ..frame_record import FrameRecord
 from ..neural_core import errors, files
 from . import curves, find, image_plane, portrait
 from .instants import Instant
@@ -66,6 +67,16 @@ def show_sequence(root: bpy.types.Object, place: Path, instants: list[Instant]) 
 def is_shown(plane: bpy.types.Object | None) -> bool:
     """Return whether a card shows baked frames."""
     return plane is not None and (image := image_plane.image_of(plane)) is not None and image.source == "SEQUENCE"
+
+
+def shows(plane: bpy.types.Object | None, frame: int, key: str) -> bool:
+    """Return whether a card shows the file of this frame, and that was made from `key`."""
+    if plane is None or not is_shown(plane):
+        return False
+    user = image_plane.node_of(plane).image_user
+    place = folder_shown(plane)
+    there = user.frame_start <= frame < user.frame_start + user.frame_duration
+    return there and FrameRecord(place).holds(frame_file(place, frame), key)
 
 
 def show_live(root: bpy.types.Object) -> None:

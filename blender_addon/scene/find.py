@@ -24,9 +24,10 @@ def part(root: bpy.types.Object | None, role: str) -> bpy.types.Object | None:
 
 
 def identity_of(root: bpy.types.Object | None) -> bpy.types.PropertyGroup | None:
-    """Return who the portrait is: kept on the rig, or on the root where there is no rig."""
-    holder = part(root, "RIG") or root
-    return holder.portrait if holder is not None else None
+    """Return who the portrait is: kept on the root, so that it outlives the rig; older versions kept it there."""
+    if root is None or root.portrait.uuid:
+        return root.portrait if root is not None else None
+    return (part(root, "RIG") or root).portrait
 
 
 def rig_of(ob: bpy.types.Object | None) -> bpy.types.Object | None:
@@ -42,6 +43,12 @@ def roots(scene: bpy.types.Scene) -> list[bpy.types.Object]:
 def by_uuid(scene: bpy.types.Scene, uuid: str) -> bpy.types.Object | None:
     """Return the root of the portrait with this identifier, None when it is gone."""
     return next((root for root in roots(scene) if identity_of(root).uuid == uuid), None)
+
+
+def anywhere(uuid: str) -> bpy.types.Object | None:
+    """Return the root of the portrait with this identifier in whichever scene it is, None when it is gone."""
+    scenes = (bpy.context.scene, *bpy.data.scenes)
+    return next((root for scene in scenes if (root := by_uuid(scene, uuid)) is not None), None)
 
 
 def shows_card(root: bpy.types.Object) -> bool:

@@ -46,8 +46,7 @@ def building(scene: bpy.types.Scene, created: Created, style: str = "") -> unfin
         root.location = scene.cursor.location
         if choice.make_rig:
             yield from _building_rig(collection, name, root, portrait)
-        armature = find.part(root, "RIG")
-        _remember(armature or root, name, created, style)
+        _remember(root, name, created, style)
         own_camera = _build_camera(collection, name, root, tuple(portrait.fields["camera"]))
         if created.surface is not None:
             ob = yield from _building_surface(collection, name, root, created.surface)
@@ -352,8 +351,8 @@ def _seeds(choice: CreateChoice) -> str:
     return f"{choice.seed} and {choice.mix_seed}" if choice.mix else str(choice.seed)
 
 
-def _remember(holder: bpy.types.Object, name: str, created: Created, style: str) -> None:
-    identity, portrait = holder.portrait, created.portrait
+def _remember(root: bpy.types.Object, name: str, created: Created, style: str) -> None:
+    identity, portrait = root.portrait, created.portrait
     fields = portrait.fields
     identity.uuid = created.choice.identifier
     identity.version = __version__
@@ -383,7 +382,10 @@ def _add(collection: bpy.types.Collection, ob: bpy.types.Object, role: str) -> b
 def _set_visible(ob: bpy.types.Object, visible: bool) -> None:
     ob.hide_viewport = False
     ob.hide_render = not visible
-    ob.hide_set(not visible)
+    # The user may look at another scene, or leave the portrait out of a view layer.
+    for layer in (layer for scene in ob.users_scene for layer in scene.view_layers):
+        if ob.name in layer.objects:
+            ob.hide_set(not visible, view_layer=layer)
 
 
 def _select(root: bpy.types.Object) -> None:

@@ -14,7 +14,7 @@ EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "")
 LIMIT_S = 0.1
 
 pytestmark = [
-    pytest.mark.endurance,
+    pytest.mark.real_blender,
     pytest.mark.skipif(not EXECUTABLES, reason="BLENDER_EXE names no real Blender"),
     pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed"),
 ]
@@ -47,11 +47,12 @@ def test_no_code_of_ours_holds_the_window_up_during_a_job(facts_of):
     assert facts["busy"]
     assert facts["job_s"] > 30
     for name in ("timer _pump", "timer _tick", "handler unbaked.frame_change_post", "draw PORTRAIT_PT_picture"):
-        assert facts["runs"][name] >= 5, facts["runs"]
-    print({name: round(1000 * seconds, 1) for name, seconds in facts["longest"].items()})
-    assert max(facts["cpu"].values()) < LIMIT_S, facts["cpu"]
-    if os.getloadavg()[0] < (os.cpu_count() or 1):
-        assert max(facts["longest"].values()) < LIMIT_S, facts["longest"]
+        assert facts["job"]["runs"][name] >= 5, facts["job"]["runs"]
+    for figures in (facts["job"], facts["applied"]):
+        print({name: round(1000 * seconds, 1) for name, seconds in figures["longest"].items()})
+        assert max(figures["cpu"].values()) < LIMIT_S, figures["cpu"]
+        if os.getloadavg()[0] < (os.cpu_count() or 1):
+            assert max(figures["longest"].values()) < LIMIT_S, figures["longest"]
 
 
 def test_undo_deletion_and_another_file_while_baking(facts_of):

@@ -3,102 +3,44 @@
 
     blender --factory-startup -P busy.py -- <folder of the staged package> <plan> <output folder>
 
-Plan "job": a job of 30 seconds runs while the user goes through frames; every timer, handler and draw function of ours
-is timed. Plan "baking": while frames are baked, the user undoes something, deletes the portrait, opens another file.
-Both write facts.json.
+Plan "job": a job of 30 seconds runs while the user goes through frames, then a portrait is created; every timer,
+handler and draw function of ours is timed. Plan "baking": while frames are baked, the user undoes something, deletes
+the portrait, opens another file. Both write facts.json.
 """
 
 import json
-import os
 import re
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import addon_utils
 import bpy
 
 STAGE, PLAN, OUT = sys.argv[sys.argv.index("--") + 1 :][:3]
-TICK_S = 0.2
 JOB_S = 30.0
 sys.path.insert(0, STAGE)
+sys.path.append(str(Path(__file__).parent))
 addon_utils.enable("neural_portrait", default_set=True)
 
-from neural_portrait import bake_state, live, panels, session  # noqa: E402
-from neural_portrait.operators import bake_mesh  # noqa: E402
+from neural_portrait import session  # noqa: E402
 from neural_portrait.scene import baked, find  # noqa: E402
+from user import Watch, open_tabs, press, until_free, view, walk  # noqa: E402
 
-facts = {"longest": {}, "runs": {}, "cpu": {}}
-replaced = []
-LISTS = [name for name in dir(bpy.app.handlers) if isinstance(getattr(bpy.app.handlers, name), list)]
-
-
-def timed(name, function):
-    """Return the function, which now remembers its longest run: of the clock, and of the processor."""
-
-    def run(*args):
-        before, cpu_before = time.perf_counter(), time.thread_time()
-        try:
-            return function(*args)
-        finally:
-            taken, cpu = time.perf_counter() - before, time.thread_time() - cpu_before
-            facts["longest"][name] = max(facts["longest"].get(name, 0.0), taken)
-            facts["cpu"][name] = max(facts["cpu"].get(name, 0.0), cpu)
-            facts["runs"][name] = facts["runs"].get(name, 0) + 1
-
-    run._bpy_persistent = None  # stays when another file is opened, as the handlers do
-    return run
+facts = {}
+watch = Watch()
 
 
-def time_everything():
-    for module, name in ((session, "_pump"), (live, "_tick"), (bake_state, "tick"), (bake_mesh, "build_next")):
-        setattr(module, name, timed(f"timer {name}", getattr(module, name)))
-    for name in LISTS:
-        handlers = getattr(bpy.app.handlers, name)
-        for number, handler in enumerate(handlers):
-            if handler.__module__.startswith("neural_portrait"):
-                handlers[number] = timed(f"handler {handler.__module__.rpartition('.')[2]}.{name}", handler)
-                replaced.append((handlers, handlers[number], handler))
-    for panel in panels.CLASSES:
-        time_drawing(panel)
-
-
-def time_drawing(panel):
-    inner = timed(f"draw {panel.__name__}", panel.draw)
-
-    def draw(self, context):  # Blender counts the arguments
-        inner(self, context)
-
-    panel.draw = draw
-
-
-def view():
-    return bpy.context.temp_override(**session.view3d())
-
-
-def open_tabs():
-    """Open the tab in both windows."""
+def open_windows():
+    """Open a second window, and our tab in both."""
     with view():
         bpy.ops.wm.window_new()
     yield
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "VIEW_3D":
-                area.spaces.active.show_region_ui = True
                 area.spaces.active.shading.type = "WIREFRAME"  # software GL draws nothing faster
-    yield
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            for region in area.regions:
-                if area.type == "VIEW_3D" and region.type == "UI":
-                    region.active_panel_category = "Portrait"
-    yield
-
-
-def until_free():
-    while session.engine().busy:
-        yield
+    yield from open_tabs()
 
 
 def until_baking(number):
@@ -123,11 +65,11 @@ def count_drawing():
     return drawn
 
 
-def create(model):
+def create(model, detail=96, size=64):
+    """Create a portrait that opens its jaw."""
     settings = bpy.context.scene.portrait
-    settings.model, settings.detail, settings.size = model, 96, 64
-    with view():
-        bpy.ops.portrait.create("INVOKE_DEFAULT", True)
+    settings.model, settings.detail, settings.size = model, detail, size
+    press("portrait.create")
     yield from until_free()
     root = find.current(bpy.context)
     rig = find.part(root, "RIG")
@@ -142,21 +84,17 @@ def create(model):
 
 
 def job_plan():
-    yield from open_tabs()
+    yield from open_windows()
     yield from create("moving")
-    with view():
-        bpy.ops.portrait.bake()
+    press("portrait.bake")
     yield from until_free()
-    with view():
-        bpy.ops.portrait.live_picture()
+    press("portrait.live_picture")
     for _ in range(5):
         yield
     bpy.context.scene.portrait.model = "slow"
-    with view():
-        bpy.ops.portrait.create("INVOKE_DEFAULT", True)
+    press("portrait.create")
     rig, began = find.part(find.current(bpy.context), "RIG"), time.monotonic()
-    for table in ("longest", "runs", "cpu"):
-        facts[table].clear()
+    watch.clear()
     while time.monotonic() - began < JOB_S:
         scene = bpy.context.scene
         scene.frame_set(1 + (scene.frame_current % 24))
@@ -164,23 +102,24 @@ def job_plan():
             rig["mouthSmileLeft"] = scene.frame_current / 24
             rig.update_tag()
         yield
-    facts["busy"] = session.engine().busy
-    with view():
-        bpy.ops.portrait.cancel()
+    facts["busy"], facts["job"] = session.engine().busy, watch.figures()
+    press("portrait.cancel")
     yield from until_free()
     facts["job_s"] = time.monotonic() - began
+    watch.clear()
+    yield from create("moving", detail=256, size=512)
+    facts["applied"] = watch.figures()
 
 
 def baking_plan():
-    yield from open_tabs()
+    yield from open_windows()
     yield from create("crawls")
     uuid = find.identity_of(find.current(bpy.context)).uuid
 
     def start_baking(last):
         scene = bpy.context.scene
         scene.frame_end = last
-        with view():
-            bpy.ops.portrait.bake("INVOKE_DEFAULT", True)
+        press("portrait.bake")
 
     start_baking(3)
     facts["returned_at_once"] = session.engine().busy
@@ -220,29 +159,9 @@ def baking_plan():
     facts["roots_after_load"] = len(find.roots(bpy.context.scene))
 
 
-def run(plan):
-    """Give the timer a function that makes the next step of the plan, and quits at its end or when it fails."""
-
-    def step():
-        try:
-            next(plan)
-        except StopIteration:
-            (Path(OUT) / "facts.json").write_text(json.dumps(facts))
-            for handlers, ours, original in replaced:  # the add-on takes back what it put there
-                handlers[handlers.index(ours)] = original
-            bpy.ops.wm.quit_blender()
-            return None
-        except Exception:
-            traceback.print_exc()
-            os._exit(1)
-        return TICK_S
-
-    return step
+def finish():
+    (Path(OUT) / "facts.json").write_text(json.dumps(facts))
+    watch.restore()
 
 
-time_everything()
-bpy.context.preferences.view.show_splash = False
-bpy.context.preferences.system.viewport_aa = "OFF"  # else a view is drawn eight times after each change
-# Blender must have drawn its window once before a view has regions with a size.
-plans = {"job": job_plan, "baking": baking_plan}
-bpy.app.timers.register(run(plans[PLAN]()), first_interval=1.5, persistent=True)
+walk({"job": job_plan, "baking": baking_plan}[PLAN](), finish)
