@@ -5,7 +5,7 @@ import bpy
 
 from ..operators.track import PORTRAIT_OT_track
 from .animate import PORTRAIT_PT_animate
-from .common import PortraitPanel
+from .common import PortraitPanel, draw_main_action
 
 
 class PORTRAIT_PT_clip(PortraitPanel, bpy.types.Panel):
@@ -20,7 +20,7 @@ class PORTRAIT_PT_clip(PortraitPanel, bpy.types.Panel):
         layout.use_property_split, layout.use_property_decorate = True, False
         layout.prop(settings, "clip")
         draw_placing(layout, settings)
-        layout.operator(PORTRAIT_OT_track.bl_idname, icon="TRACKING")
+        draw_main_action(layout, PORTRAIT_OT_track, icon="TRACKING")
 
 
 def draw_placing(layout: bpy.types.UILayout, settings: bpy.types.PropertyGroup) -> None:

@@ -60,9 +60,10 @@ def draw_status(layout: bpy.types.UILayout) -> None:
     status = engine.status
     if status.state == "busy":
         row = layout.row(align=True)
-        left = "" if status.left_s is None else f", {duration(status.left_s)} left"
-        row.progress(factor=status.fraction, text=f"{status.stage} ({duration(status.elapsed_s)}{left})")
+        row.progress(factor=status.fraction, text=status.stage)
         row.operator(PORTRAIT_OT_cancel.bl_idname, text="", icon="X")
+        left = "" if status.left_s is None else f", about {duration(status.left_s)} left"
+        layout.label(text=f"{duration(status.elapsed_s)}{left}", icon="TIME")
         if engine.silent_s > SILENCE_S:
             _draw_silence(layout)
         icon = session.preview_icon()

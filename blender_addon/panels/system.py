@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The engine process and its environment."""
 
+from pathlib import Path
+
 import bpy
 
 from .. import backend, packages, preferences, session
@@ -44,7 +46,7 @@ class PORTRAIT_PT_system(PortraitPanel, bpy.types.Panel):
         layout, engine = self.layout, session.engine()
         settings = preferences.worker_settings()
         column = layout.column(align=True)
-        draw_text(column, f"Python: {settings.python or 'not set'}")
+        draw_text(column, f"Python: {_at_home(settings.python) or 'not set'}")
         column.label(text=f"Engine: {f'running (process {engine.pid})' if engine.pid else 'not running'}")
         for name, text in _ABOUT.items():
             if name in engine.about:
@@ -65,6 +67,12 @@ class PORTRAIT_PT_system(PortraitPanel, bpy.types.Panel):
             for line in engine.log[-_LOG_LINES:]:
                 column.label(text=line)  # cut where the sidebar ends: Copy Log has all of it
             box.operator(PORTRAIT_OT_copy_report.bl_idname, text="Copy Log", icon="COPYDOWN")
+
+
+def _at_home(path: str) -> str:
+    """Return a path as it is usually written: "~" for the user's folder."""
+    home = str(Path.home())
+    return path.replace(home, "~", 1) if path.startswith(home) else path
 
 
 def _draw_jobs(layout: bpy.types.UILayout) -> None:

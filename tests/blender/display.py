@@ -75,11 +75,13 @@ def run_plan(
     timeout_s: float = 300,
     script: str = "window.py",
     window: tuple[int, int] = WINDOW,
+    engine: str = "",
 ) -> str:
     """Run a plan of a script of inside/ and return what Blender printed.
 
     When the script makes the file `ready`, the window is photographed to `picture`; or, if the file has a name and a
-    box (left, top, width, height) as JSON, that part of the window, to a file of that name beside `picture`.
+    box (left, top, width, height) as JSON, that part of the window, to a file of that name beside `picture`. With
+    `engine`, this Python has that name in the user's folder, so that pictures do not show where it really is.
 
     Raises:
         TimeoutError: if Blender does not end by itself.
@@ -91,6 +93,9 @@ def run_plan(
     ):
         environment = {**os.environ, "DISPLAY": display, "HOME": home, "LIBGL_ALWAYS_SOFTWARE": "1"}
         environment.setdefault("NEURAL_PORTRAIT_PYTHON", sys.executable)
+        if engine:
+            (Path(home) / engine).symlink_to(sys.prefix)
+            environment["NEURAL_PORTRAIT_PYTHON"] = f"{home}/{engine}/bin/python"
         place = ["--window-geometry", "0", "0", *map(str, window)]
         arguments = ["--factory-startup", *place, "-P", str(HERE / "inside" / script)]
         process = subprocess.Popen(
@@ -146,10 +151,9 @@ def _whole(package: Path, out: Path) -> dict[str, Path]:
 
 def _sections(package: Path, out: Path) -> dict[str, Path]:
     """Photograph every part of the panel."""
-    target = out / "section.png"
-    log = run_plan(
-        _blender(), package.parent, "hello.wav", out, target, timeout_s=900, script="sections.py", window=HIGH_WINDOW
-    )
+    os.environ["NEURAL_PORTRAIT_OPS"] = "reference"  # else the log begins with what a compiler has to say
+    place = {"script": "sections.py", "window": HIGH_WINDOW, "engine": "portrait-engine"}
+    log = run_plan(_blender(), package.parent, "hello.wav", out, out / "section.png", timeout_s=900, **place)
     if not (out / "done").exists():
         raise SystemExit(log[-3000:])
     return {f"panel-{path.name}": path for path in sorted(out.glob("*.png"))}

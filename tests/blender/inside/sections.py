@@ -15,6 +15,7 @@ import bpy
 
 STAGE, RECORDING, OUT = sys.argv[sys.argv.index("--") + 1 :][:3]
 SETTLE_TICKS = 4
+CLIP = "take 3.mp4"
 sys.path[:0] = [STAGE, str(Path(__file__).parent)]
 addon_utils.enable("neural_portrait", default_set=True)
 
@@ -24,6 +25,7 @@ from neural_portrait.scene import find  # noqa: E402
 
 SECTIONS = {
     "create": ("PORTRAIT_PT_create", "PORTRAIT_PT_make"),
+    "create-video": ("PORTRAIT_PT_create",),
     "style-and-faces": ("PORTRAIT_PT_style", "PORTRAIT_PT_face"),
     "person": ("PORTRAIT_PT_person",),
     "animate": ("PORTRAIT_PT_animate", "PORTRAIT_PT_expression"),
@@ -109,15 +111,15 @@ def plan():
         bpy.ops.portrait.bake("INVOKE_DEFAULT", True)
     yield from gui.until_free()
     scene.frame_end = 12
-    settings.speech = RECORDING
+    settings.speech, settings.clip, settings.style = RECORDING, CLIP, "a charcoal drawing"
+    find.identity_of(root).sliders["age"].value += 1.5
     for name, shown in SECTIONS.items():
-        if name == "style-and-faces":
-            settings.style = "a charcoal drawing"
+        settings.source = "VIDEO" if name == "create-video" else "SEED"
         only(shown)
         yield from photographed(name)
-    settings.source, settings.photo = "PHOTO", str(Path(OUT) / "nobody.jpg")
+    settings.source = "PHOTO"  # and none is chosen
     gui.press_create()
-    yield from gui.until_free()
+    yield
     only({"PORTRAIT_PT_status"})
     yield from photographed("status-error")
     (Path(OUT) / "done").touch()
