@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Every sentence of the design's table of errors that applies by now, read where the user reads it."""
 
+import time
+
 import addon_utils
 import bpy
 import pytest
@@ -162,9 +164,10 @@ def test_no_camera(portrait, scene):
 
 def test_busy_shows_progress_and_a_cancel_button(scene):
     status = session.engine().status
-    status.state, status.stage, status.fraction, status.started = "busy", "Drawing the picture", 0.5, 0.0
+    status.state, status.stage, status.fraction = "busy", "Drawing the picture", 0.25
+    status.started = status.stage_started = time.monotonic() - 60
     text, buttons = shown()
-    assert text.startswith("Drawing the picture (")
+    assert text.startswith("Drawing the picture 60 s, about 3 min left")
     assert buttons == ["portrait.cancel"]
 
 
