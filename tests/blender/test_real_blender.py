@@ -127,6 +127,32 @@ def test_exports_and_cards_of_a_saved_scene(blender, stub_stage, tmp_path, monke
     assert [abs(blue - 255 * (0.25 + 0.25 * step)) < 8 for step, blue in enumerate(blues)] == [True] * 3
 
 
+EXPORT = """
+version = 1
+[[job]]
+do = "export"
+[job.portrait]
+create = { seed = 7, detail = 48 }
+[job.export]
+out = ["p.usdc"]
+"""
+
+
+def test_usd_is_written_or_refused_before_anything_begins(blender, stub_stage, tmp_path):
+    """Debian builds Blender without USD."""
+    asked = blender("--python-expr", 'import bpy; print("HAS_USD", bpy.app.build_options.usd)')
+    (tmp_path / "job.toml").write_text(EXPORT)
+    run = blender("-P", stub_stage / "neural_portrait" / "batch.py", "--", tmp_path / "job.toml")
+    if "HAS_USD True" in asked.stdout:
+        assert run.returncode == 0, run.stdout + run.stderr
+        assert (tmp_path / "p.usdc").read_bytes()[:8] == b"PXR-USDC"
+    else:
+        assert run.returncode == 2
+        assert 'This Blender cannot export .usdc files ("p.usdc").' in run.stderr
+        assert "Creating" not in run.stdout
+        assert "Traceback" not in run.stderr
+
+
 def test_broken_job_is_a_sentence_and_code_2(blender, stub_stage, tmp_path):
     (tmp_path / "job.toml").write_text(JOB.replace("seed", "sede", 1))
     run = blender("-P", stub_stage / "neural_portrait" / "batch.py", "--", tmp_path / "job.toml")
