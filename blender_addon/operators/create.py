@@ -44,7 +44,8 @@ class PORTRAIT_OT_create(bpy.types.Operator):
         placing = Placing.of(settings)
         try:
             choice = _choice(settings, _file(settings))
-            followed = choice_of(settings) if settings.source == "VIDEO" and settings.clip_animate else None
+            animated = settings.source == "VIDEO" and settings.clip_animate and settings.make_rig
+            followed = choice_of(settings) if animated else None
         except errors.PortraitError as error:
             return common.refused(self, error)
 

@@ -238,6 +238,13 @@ def test_a_person_from_a_photo_is_not_animated(from_video, scene, choose):
     assert layers_of(find.part(find.roots(scene)[0], "RIG")) == []
 
 
+def test_without_a_rig_nothing_is_followed(from_video, scene, monkeypatch):
+    scene.portrait.clip_animate, scene.portrait.make_rig = True, False
+    monkeypatch.setattr(tasks, "track", None)
+    assert bpy.ops.portrait.create() == {"FINISHED"}
+    assert find.part(find.roots(scene)[0], "RIG") is None
+
+
 @pytest.mark.parametrize(
     ("name", "says"), [("", "No video is chosen."), ("faceless.mp4", 'No face can be followed in "faceless.mp4".')]
 )
