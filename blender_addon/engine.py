@@ -380,6 +380,9 @@ class Engine:
                 self._open = {running.request.portrait}
             elif isinstance(running.request, protocol.Free):
                 self._open.clear()
+            if running.kill_at is not None:  # the answer was on its way when the worker was asked to stop
+                self._fail(errors.PortraitError("Cancelled.", kind="cancelled"))
+                return
             running.reply_arrays.update(numpy_arrays(event.arrays))
             self._advance(tasks.Reply(event.fields, running.reply_arrays))
         elif isinstance(event, protocol.Error):

@@ -19,7 +19,7 @@ from .frame_record import FrameRecord, digest_of, key_of
 from .job_plan import Place, frame_files
 from .neural_core import errors, files
 from .picture_key import picture_facts, portrait_digest
-from .scene import baked, find, image_plane, portrait, pose
+from .scene import baked, find, image_plane, portrait, pose, twins
 
 DEFAULT_SIZE = 512
 _NEVER_SKIPPED = ("engine", "model", "usage", "cancelled")
@@ -67,6 +67,7 @@ def render(
     if {"card", "scene"} & set(table.what):
         shown = [other for other in find.roots(scene) if find.shows_card(other)]
         for other in shown:
+            twins.part_from(other)
             image_plane.set_background(find.part(other, "PLANE"), _background(other, table))
         plans = [baking.plan(other, scene, numbers, careful=True) for other in shown]
     folder = place.path(table.out).parent

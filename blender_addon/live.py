@@ -17,7 +17,7 @@ import bpy
 from . import baking, pictures, session, tasks
 from .neural_core import errors
 from .picture_key import picture_key
-from .scene import baked, find, framing, portrait
+from .scene import baked, find, framing, portrait, twins
 
 TICK_S = 0.05
 SETTLED_S = 0.25
@@ -73,6 +73,7 @@ def is_on(root: bpy.types.Object | None) -> bool:
 def switch_on(root: bpy.types.Object) -> None:
     """Begin to draw this portrait, and no other; its card shows this moment instead of baked frames."""
     global _live
+    twins.part_from(root)
     _live = _Live(find.identity_of(root).uuid)
     baked.show_live(root)
     if not bpy.app.timers.is_registered(_tick):

@@ -14,7 +14,7 @@ import numpy as np
 from . import model_list, preferences, sentences, tasks, thumbnails
 from .engine import Apply, Engine
 from .neural_core import __version__
-from .scene import find, portrait, unfinished
+from .scene import find, portrait, twins, unfinished
 
 PUMP_S = 0.05
 APPLY_S = 0.005
@@ -99,11 +99,12 @@ def leave_engine() -> None:
 
 
 def kept(root: bpy.types.Object) -> tasks.KeptPortrait:
-    """Return the portrait's data for the engine.
+    """Return the portrait's data for the engine. A duplicate gets an identifier of its own before.
 
     Raises:
         PortraitError: if it was made by a newer version, with a model that is not here, or its data is gone.
     """
+    twins.part_from(root)
     identity = find.identity_of(root)
     if sentences.is_newer(identity.version, __version__):
         raise sentences.newer_version(identity.version, __version__)

@@ -18,7 +18,7 @@ from . import baking, lettering, pictures, png, sentences, session, tasks
 from .frame_record import FrameRecord
 from .neural_core import errors
 from .picture_key import picture_key
-from .scene import baked, find, framing, instants, portrait
+from .scene import baked, find, framing, instants, portrait, twins
 
 WAIT_S = 60.0
 """How long a frame waits for its picture."""
@@ -49,6 +49,8 @@ def _begin(scene: bpy.types.Scene, *_: object) -> None:
             scene.render.use_lock_interface = True
             _render = _Render([], {scene.frame_current: sentences.LOCKED_NOW})
         return
+    for root in cards:
+        twins.part_from(root)
     if cards:
         _render = _Render([find.identity_of(root).uuid for root in cards])
         session.leave_engine()

@@ -10,7 +10,7 @@ from bpy.props import IntProperty
 
 from .. import bake_state, baking, live, saving, sentences, session
 from ..neural_core import errors
-from ..scene import baked, find, framing, turntable
+from ..scene import baked, find, framing, turntable, twins
 from . import common
 
 
@@ -20,9 +20,9 @@ def start(root: bpy.types.Object, scene: bpy.types.Scene, then: Callable[[], obj
     Raises:
         PortraitError: if there is nothing to bake, or nowhere to put it.
     """
+    kept, file = session.kept(root), bpy.data.filepath
     plan = baking.plan(root, scene, baking.frame_range(scene), careful=True)
     baked.check_writable(plan.folder)
-    kept, file = session.kept(root), bpy.data.filepath
 
     def apply(_drawn: int) -> None:
         finish(plan, file)
@@ -98,7 +98,10 @@ class PORTRAIT_OT_render(bpy.types.Operator):
         return common.has_plane(cls, context) and common.engine_is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        shown = [find.identity_of(root).uuid for root in find.roots(context.scene) if find.shows_card(root)]
+        roots = [root for root in find.roots(context.scene) if find.shows_card(root)]
+        for root in roots:
+            twins.part_from(root)
+        shown = [find.identity_of(root).uuid for root in roots]
         try:
             _bake_and_render(context.scene.name, shown)
         except errors.PortraitError as error:

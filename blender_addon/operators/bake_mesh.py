@@ -84,8 +84,8 @@ class PORTRAIT_OT_bake_mesh(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         root, scene = find.current(context), context.scene
         try:
-            plan = mesh_baking.plan(root, scene, baking.frame_range(scene))
             kept = session.kept(root)
+            plan = mesh_baking.plan(root, scene, baking.frame_range(scene))
         except errors.PortraitError as error:
             return common.refused(self, error)
 

@@ -7,7 +7,7 @@ import bpy
 
 from .. import requests, sentences, session, tasks
 from ..neural_core import errors
-from ..scene import find, speech
+from ..scene import find, speech, twins
 from . import common
 
 
@@ -22,7 +22,9 @@ class PORTRAIT_OT_speak(bpy.types.Operator):
         return common.has_rig(cls, context) and common.engine_is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        settings, uuid = context.scene.portrait, find.identity_of(find.current(context)).uuid
+        settings, root = context.scene.portrait, find.current(context)
+        twins.part_from(root)
+        uuid = find.identity_of(root).uuid
         path, start, with_sound = bpy.path.abspath(settings.speech), settings.speech_start, settings.speech_sound
         try:
             if not path:

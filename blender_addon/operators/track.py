@@ -10,7 +10,7 @@ import bpy
 
 from .. import requests, sentences, session, tasks
 from ..neural_core import errors
-from ..scene import clips, find, speech
+from ..scene import clips, find, speech, twins
 from . import common
 
 
@@ -25,7 +25,9 @@ class PORTRAIT_OT_track(bpy.types.Operator):
         return common.has_rig(cls, context) and common.engine_is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        settings, uuid = context.scene.portrait, find.identity_of(find.current(context)).uuid
+        settings, root = context.scene.portrait, find.current(context)
+        twins.part_from(root)
+        uuid = find.identity_of(root).uuid
         placing = Placing.of(settings)
         try:
             choice = choice_of(settings)
@@ -33,11 +35,10 @@ class PORTRAIT_OT_track(bpy.types.Operator):
             return common.refused(self, error)
 
         def apply(motion: tasks.Motion) -> None:
-            scene = bpy.context.scene
-            rig = find.part(find.by_uuid(scene, uuid), "RIG")
+            rig = find.part(find.anywhere(uuid), "RIG")
             if rig is None:
                 raise errors.UsageError("The rig was deleted while the engine looked.", "The result was dropped.")
-            session.engine().notice(placing.put(rig, motion, scene))
+            session.engine().notice(placing.put(rig, motion, rig.users_scene[0]))
 
         session.start(self.bl_label, tasks.track(choice), apply)
         return common.finished(self)

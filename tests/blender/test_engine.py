@@ -222,6 +222,18 @@ def test_cancel_is_obeyed_and_the_worker_lives_on(addon, engine):
     assert engine.status.message == "Create: cancelled. The scene is unchanged."
 
 
+def test_an_answer_that_comes_after_a_cancel_is_dropped(addon, engine):
+    """The stub draws for most of a second without listening; then nothing else may be asked of it."""
+    engine.start("Create", create(addon, "crawls"), pytest.fail)
+    pump(engine, until=lambda: engine.status.stage == "Drawing the picture")
+    pid, asked = engine.pid, time.monotonic()
+    engine.cancel()
+    pump(engine)
+    assert time.monotonic() - asked < 1.8
+    assert engine.pid == pid
+    assert engine.status.message == "Create: cancelled. The scene is unchanged."
+
+
 def test_a_deaf_worker_is_killed_after_two_seconds(addon, engine):
     engine.start("Create", create(addon, "deaf"), pytest.fail)
     pump(engine, until=lambda: engine.status.fraction > 0)
