@@ -46,7 +46,6 @@ class PORTRAIT_OT_apply_person(bpy.types.Operator):
             if made.picture is not None:
                 _show_picture(target, made.picture, seen, size, frame)
             bpy.context.scene.portrait.person_mix = 0.0  # else the next press would mix again
-            bpy.context.view_layer.update()
             if was_live:
                 live.switch_on(target)
             if exact:

@@ -8,6 +8,8 @@ own, which go along with what they hang on. Topology of the surface is new, so w
 
 from __future__ import annotations
 
+from typing import Any
+
 import bpy
 import numpy as np
 
@@ -15,6 +17,8 @@ from .. import answers
 from ..neural_core import __version__, errors
 from ..tasks import Person, Portrait
 from . import find, mesh, mesh_frames, portrait, rig, sliders, unfinished
+
+_CHANNELS = ("location", "rotation_quaternion", "rotation_euler", "rotation_axis_angle", "scale")
 
 
 def replacing(root: bpy.types.Object, made: Person) -> unfinished.Pieces[bool]:
@@ -37,6 +41,7 @@ def replacing(root: bpy.types.Object, made: Person) -> unfinished.Pieces[bool]:
         surface = None
         if made.surface is not None:
             surface = yield from portrait.surface_aside(aside, root, made.surface, actions)
+        standing = _standing(armature) if armature is not None else {}
         if armature is not None:
             rig.move_joints(armature, fields["joint_names"], arrays["rig/joints"])
         if driver is not None:
@@ -48,7 +53,40 @@ def replacing(root: bpy.types.Object, made: Person) -> unfinished.Pieces[bool]:
         mesh_frames.clear(root)
         _remember(root, made.portrait)
     bpy.data.collections.remove(aside)
+    bpy.context.view_layer.update()
+    if armature is not None and _stand(armature, standing):
+        bpy.context.view_layer.update()
     return exact
+
+
+def _standing(armature: bpy.types.Object) -> dict[str, dict[str, Any]]:
+    """Return how a rig stands: sliders by name under "", channels of the object under "object", of bones by bone."""
+    values = {name: value for name, value in armature.items() if isinstance(value, (int, float))}
+    bones = {bone.name: _channels(bone) for bone in armature.pose.bones}
+    return {"": values, "object": _channels(armature), **{f"bone {name}": own for name, own in bones.items()}}
+
+
+def _channels(posed: bpy.types.Object | bpy.types.PoseBone) -> dict[str, tuple[float, ...]]:
+    return {path: tuple(getattr(posed, path)) for path in _CHANNELS}
+
+
+def _stand(armature: bpy.types.Object, standing: dict[str, dict[str, Any]]) -> bool:
+    """Let a rig stand as it did; returns whether that was necessary.
+
+    When bones have been edited, Blender reads keyed values from the action again: what was set by hand and not keyed
+    yet is lost then.
+    """
+    now = _standing(armature)
+    if now == standing:
+        return False
+    for name, value in standing[""].items():
+        armature[name] = value
+    posed = {"object": armature, **{f"bone {bone.name}": bone for bone in armature.pose.bones}}
+    for name, one in posed.items():
+        for path, value in standing[name].items():
+            setattr(one, path, value)
+    armature.update_tag()
+    return True
 
 
 def _reshape(head: bpy.types.Mesh, vertices: np.ndarray, actions: dict[str, np.ndarray]) -> None:

@@ -85,6 +85,24 @@ def test_a_keyed_frame_is_that_of_a_portrait_created_so(fresh, portrait):
     assert np.abs(before - fresh["DRIVER"]).max() > 2e-3
 
 
+def test_what_was_posed_but_not_keyed_stays(portrait, scene):
+    """Blender would put it back to the keys."""
+    rig = find.part(portrait, "RIG")
+    key(rig)
+    scene.frame_set(7)
+    rig["jawOpen"], turn = 0.25, (0.8, 0.0, 0.0, 0.6)
+    rig.pose.bones["head"].rotation_quaternion = turn
+    bpy.context.view_layer.update()
+    before = evaluated(find.part(portrait, "DRIVER"))
+    root = ask(portrait, age=2.0)
+    assert rig["jawOpen"] == 0.25
+    assert tuple(rig.pose.bones["head"].rotation_quaternion) == pytest.approx(turn)
+    moved = evaluated(find.part(root, "DRIVER")) - before
+    assert 0 < np.abs(moved).max() < 0.02  # the new face stands so, too
+    scene.frame_set(10)
+    assert rig["jawOpen"] == 1.0
+
+
 def test_nothing_of_the_users_is_touched(portrait):
     rig, surface, driver = (find.part(portrait, role) for role in ("RIG", "SURFACE", "DRIVER"))
     key(rig)
