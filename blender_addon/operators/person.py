@@ -35,10 +35,10 @@ class PORTRAIT_OT_apply_person(bpy.types.Operator):
         wish = None
         if find.part(root, "SURFACE") is not None:
             wish = tasks.SurfaceWish(settings.detail, pose.controls(root))
-        size, frame = settings.size, scene.frame_current
+        size, frame, name = settings.size, scene.frame_current, root.name
 
         def apply(made: tasks.Person) -> unfinished.Pieces[None]:
-            target = card.target(kept.identifier)
+            target = _target(name, kept.identifier)
             was_live = live.is_on(target)
             exact = yield from replace_person.replacing(target, made)
             bake_state.forget(target)
@@ -130,6 +130,17 @@ class PORTRAIT_OT_rename_person(bpy.types.Operator):
             return common.refused(self, errors.UsageError("A portrait cannot be without a name.", "Write one."))
         naming.rename(find.current(context), name)
         return {"FINISHED"}
+
+
+def _target(name: str, uuid: str) -> bpy.types.Object:
+    """Return the root that a person is for: of several copies of a portrait, which are one to the engine, this one.
+
+    Raises:
+        UsageError: if it is gone, or another person by now.
+    """
+    root = bpy.data.objects.get(name)
+    is_it = root is not None and root.portrait.role == "ROOT" and find.identity_of(root).uuid == uuid
+    return root if is_it else card.target(uuid)
 
 
 def _seen(root: bpy.types.Object, scene: bpy.types.Scene) -> tuple[framing.Framing | None, requests.Shot | None]:

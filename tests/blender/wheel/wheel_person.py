@@ -249,6 +249,24 @@ def test_the_engine_is_told_what_was_moved_and_of_the_mix_once(portrait, scene, 
     assert told == pytest.approx({"age": 2.0, "shape_03": -3.0, "hair_length": -1.0, "shape_01": -1.0})
 
 
+def test_of_two_copies_the_chosen_one_changes(portrait, scene):
+    for ob in portrait.users_collection[0].objects:
+        ob.hide_set(False)
+        ob.select_set(True)
+    bpy.ops.object.duplicate()
+    first, copy = sorted(find.roots(scene), key=lambda root: root.name)
+    assert find.identity_of(first).uuid == find.identity_of(copy).uuid
+    bpy.context.view_layer.objects.active = find.part(copy, "DRIVER")
+    before = evaluated(find.part(first, "DRIVER"))
+    find.identity_of(copy).sliders["age"].value = 2.0
+    assert bpy.ops.portrait.apply_person() == {"FINISHED"}
+    assert session.engine().status.state == "idle"
+    assert [find.identity_of(root).changed for root in (first, copy)] == [False, True]
+    np.testing.assert_array_equal(evaluated(find.part(first, "DRIVER")), before)
+    assert building.kept_bytes(first) == b"stub portrait 7"
+    assert building.kept_bytes(copy) == b"stub portrait %d" % TALLER
+
+
 def test_nothing_moved_is_a_sentence(portrait):
     assert bpy.ops.portrait.apply_person() == {"CANCELLED"}
     assert session.engine().status.message == "Nothing about the person is to change."
