@@ -200,18 +200,19 @@ def _draw_scene(one: job.Job, root: bpy.types.Object, engine: Engine, target: Pa
 
 
 def _draw_mesh(one: job.Job, root: bpy.types.Object, engine: Engine, target: Path) -> None:
-    """Let Blender draw the head alone over nothing."""
-    scene, plane = bpy.context.scene, find.part(root, "PLANE")
-    before = scene.render.film_transparent, plane.hide_render if plane else True
-    scene.render.film_transparent = True
-    if plane is not None:
-        plane.hide_render = True
+    """Let Blender draw the head alone over nothing, also where the scene shows the card in its place."""
+    wanted = [(bpy.context.scene.render, "film_transparent", True)]
+    for part, hidden in ((find.part(root, "PLANE"), True), (portrait.head(root), False)):
+        if part is not None:
+            wanted.append((part, "hide_render", hidden))
+    before = [getattr(part, name) for part, name, _ in wanted]
     try:
+        for part, name, value in wanted:
+            setattr(part, name, value)
         _draw_scene(one, root, engine, target)
     finally:
-        scene.render.film_transparent = before[0]
-        if plane is not None:
-            plane.hide_render = before[1]
+        for (part, name, _), value in zip(wanted, before, strict=True):
+            setattr(part, name, value)
 
 
 _DRAW = {"plane": _draw_plane, "mesh": _draw_mesh, "scene": _draw_scene}

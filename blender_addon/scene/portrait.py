@@ -271,6 +271,11 @@ def show(root: bpy.types.Object, what: str) -> None:
             _set_visible(ob, ob is head and (what != "PICTURE" or plane is None))
 
 
+def head(root: bpy.types.Object) -> bpy.types.Object | bpy.types.Collection | None:
+    """Return what is drawn as the portrait's head where it is shown: exact frames, else the surface or plain head."""
+    return mesh_frames.of(root) or find.part(root, "SURFACE") or find.part(root, "DRIVER")
+
+
 def is_shown(root: bpy.types.Object, what: str) -> bool:
     """Return whether a portrait is shown so: as `show` calls it."""
     plane = find.part(root, "PLANE")

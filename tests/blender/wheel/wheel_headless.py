@@ -346,6 +346,16 @@ def test_each_job_begins_with_the_file_on_the_disk(run, saved, folder):
     assert (first != second).any()
 
 
+def test_a_mesh_is_drawn_of_a_portrait_that_shows_its_card(run, folder):
+    text = CREATE.replace('"1-9"', '"1"').replace('make = ["rig"]', 'make = ["rig", "plane"]')
+    code, _, err = run(text.replace("[job.render]", "[job.render]\nwhat = ['mesh']\nsamples = 1"))
+    assert code == 0, err
+    covered = pixels(folder / "out" / "f_0001.png")[..., 3] > 127
+    assert 0.05 < covered.mean() < 0.95  # a head, and nothing around it
+    driver, plane = (find.part(find.roots(bpy.context.scene)[0], role) for role in ("DRIVER", "PLANE"))
+    assert (driver.hide_render, plane.hide_render) == (True, False)  # as before
+
+
 def test_a_recording_is_spoken_and_written_as_curves(run, folder):
     text = CREATE.replace('"animate"', '"speak"').replace('actions = ["nod.json"]\n', "").replace('"1-9"', '"5,17,60"')
     text = text.replace("[job.render]", SPEAK + "[job.render]")
