@@ -13,6 +13,9 @@ from ..neural_core import errors
 from ..scene import baked, find, framing, turntable, twins
 from . import common
 
+MAX_FRAMES = 10_000
+"""Seven minutes of film. What each frame shows is looked up while the window waits, 0.3 ms a frame and more."""
+
 
 def start(root: bpy.types.Object, scene: bpy.types.Scene, then: Callable[[], object] = lambda: None) -> None:
     """Bake what is missing of the scene's range, show the frames on the card, then call `then`.
@@ -20,8 +23,13 @@ def start(root: bpy.types.Object, scene: bpy.types.Scene, then: Callable[[], obj
     Raises:
         PortraitError: if there is nothing to bake, or nowhere to put it.
     """
+    frames = baking.frame_range(scene)
+    if len(frames) > MAX_FRAMES:
+        raise errors.UsageError(
+            f"{len(frames)} frames are too many to bake at once: {MAX_FRAMES} are not.", "Set a preview range."
+        )
     kept, file = session.kept(root), bpy.data.filepath
-    plan = baking.plan(root, scene, baking.frame_range(scene), careful=True)
+    plan = baking.plan(root, scene, frames, careful=True)
     baked.check_writable(plan.folder)
 
     def apply(_drawn: int) -> None:

@@ -122,7 +122,17 @@ def read(camera: bpy.types.Object, space: Matrix, scene: bpy.types.Scene) -> tup
 
 
 def _seen_from(camera: bpy.types.Object, space: Matrix) -> np.ndarray:
-    """Return cam2world [4, 4] of a camera in a space; a scaled camera object still looks without scale."""
+    """Return cam2world [4, 4] of a camera in a space; a scaled camera object still looks without scale.
+
+    Raises:
+        UsageError: if the space is mirrored, or it or the camera is scaled to nothing.
+    """
+    if space.determinant() <= 0.0:
+        raise errors.UsageError(
+            "The portrait is mirrored or scaled to nothing: no picture shows that.", "Give it a scale above 0."
+        )
+    if camera.matrix_world.determinant() == 0.0:
+        raise errors.UsageError(f'The camera "{camera.name}" is scaled to nothing.', "Give it a scale above 0.")
     location, rotation, _ = (space.inverted() @ camera.matrix_world).decompose()
     return np.array(Matrix.LocRotScale(location, rotation, None)) @ _CV_TO_BLENDER
 

@@ -141,6 +141,13 @@ def test_a_place_where_nothing_can_be_written_is_a_sentence(keyed, drawn, tmp_pa
     assert drawn == []
 
 
+def test_a_range_that_would_freeze_the_window_is_refused(keyed, scene, drawn):
+    scene.frame_end = 250_000
+    assert bpy.ops.portrait.bake() == {"CANCELLED"}
+    assert "250000 frames are too many to bake at once: 10000 are not." in session.engine().status.message
+    assert drawn == []
+
+
 def test_frames_before_zero_are_refused(keyed, scene):
     scene.frame_start = 0
     scene.use_preview_range, scene.frame_preview_start, scene.frame_preview_end = True, -2, 1

@@ -84,6 +84,19 @@ def test_a_head_that_the_camera_cannot_see_is_a_sentence(odd, scene):
     assert "does not see the head" in session.engine().status.message
 
 
+@pytest.mark.parametrize("scale", [(0.0, 0.0, 0.0), (-1.0, 1.0, 1.0)])
+def test_a_portrait_that_no_picture_can_show_is_a_sentence(odd, scene, scale):
+    odd.scale = scale
+    for operator in (bpy.ops.portrait.update_picture, bpy.ops.portrait.bake):
+        assert operator() == {"CANCELLED"}
+        assert (
+            "The portrait is mirrored or scaled to nothing: no picture shows that." in session.engine().status.message
+        )
+    odd.scale, scene.camera.scale = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
+    assert bpy.ops.portrait.update_picture() == {"CANCELLED"}
+    assert "is scaled to nothing." in session.engine().status.message
+
+
 def test_a_card_that_follows_the_head_stays_while_the_camera_moves(odd, scene):
     assert bpy.ops.portrait.follow(what="HEAD") == {"FINISHED"}
     plane = find.part(odd, "PLANE")
