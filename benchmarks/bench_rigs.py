@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """What a frame of our rigs costs in Blender: keys on sliders and bones, every vertex brought up to date.
 
     python benchmarks/bench_rigs.py [--frames 24] [--repeats 3]                  (with the bpy wheel)

@@ -69,11 +69,17 @@ def drawn_now(root: bpy.types.Object, scene: bpy.types.Scene) -> np.ndarray | No
         PortraitError: if there can be none, for example without a camera.
     """
     shot = framing.of(root, scene).shot.drawn
-    for size in sorted({scene.portrait.size, baking.size_of(scene.portrait), live.DRAFT_SIZE}, reverse=True):
-        pixels = pictures.drawn.get(picture_key(root, shot, size))
+    for size, quality in _known(scene):
+        pixels = pictures.drawn.get(picture_key(root, shot, size, quality))
         if pixels is not None:
             return pixels
     return None
+
+
+def _known(scene: bpy.types.Scene) -> list[tuple[int, str]]:
+    """Return the sizes and qualities in which the card's picture is drawn, the best first."""
+    full = sorted({scene.portrait.size, baking.size_of(scene.portrait)}, reverse=True)
+    return [*((size, "full") for size in full), (live.DRAFT_SIZE, "draft")]
 
 
 def _show_drawn(root: bpy.types.Object, scene: bpy.types.Scene) -> bool:

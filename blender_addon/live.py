@@ -19,7 +19,7 @@ from .neural_core import errors
 from .picture_key import picture_key
 from .scene import baked, find, framing, portrait, twins
 
-TICK_S = 0.05
+TICK_S = 0.03
 SETTLED_S = 0.25
 """A state that has not changed for so long is drawn in full."""
 DRAFT_SIZE = 128
@@ -156,7 +156,8 @@ def _may_ask(wanted: _Wanted) -> bool:
 def _ask(root: bpy.types.Object, wanted: _Wanted, size: int, playing: bool) -> None:
     """Have a picture drawn; when it comes it is kept, and shown unless the card shows the right one by then."""
     frame, full, shot = _live.frame, size == wanted.size, wanted.framing.shot
-    key, drawn_key = picture_key(root, shot, size), picture_key(root, shot.drawn, size)
+    quality = _quality(full)
+    key, drawn_key = (picture_key(root, one, size, quality) for one in (shot, shot.drawn))
 
     def apply(picture: tasks.Picture) -> None:
         pictures.drawn.put(drawn_key, picture.pixels)
@@ -167,15 +168,21 @@ def _ask(root: bpy.types.Object, wanted: _Wanted, size: int, playing: bool) -> N
             _show(target, wanted, portrait.Shown(picture.pixels, wanted.framing, key, frame), full)
 
     _live.asked = wanted, full
-    session.start("Live Picture", tasks.picture(session.kept(root), shot, size), apply, in_passing=True)
+    task = tasks.picture(session.kept(root), shot, size, quality)
+    session.start("Live Picture", task, apply, in_passing=True)
+
+
+def _quality(full: bool) -> str:
+    """Return how the engine draws the picture that stays, and the one until then."""
+    return "full" if full else "draft"
 
 
 def _show_drawn(root: bpy.types.Object, wanted: _Wanted, size: int, full: bool) -> bool:
     """Show a picture that was drawn before; False if there is none."""
     shot = wanted.framing.shot
-    pixels = pictures.drawn.get(picture_key(root, shot.drawn, size))
+    pixels = pictures.drawn.get(picture_key(root, shot.drawn, size, _quality(full)))
     if pixels is not None:
-        key = picture_key(root, shot, size)
+        key = picture_key(root, shot, size, _quality(full))
         _show(root, wanted, portrait.Shown(pixels, wanted.framing, key, _live.frame), full)
         session.redraw(views=True)
     return pixels is not None

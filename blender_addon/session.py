@@ -19,6 +19,8 @@ from .scene import find, portrait, twins, unfinished
 PUMP_S = 0.05
 APPLY_S = 0.005
 """Pause between two slices of what is brought into the scene."""
+LIVE_S = 0.015
+"""Pause between two looks for a live picture: the user waits for half of it on average."""
 
 _ENDED = object()
 
@@ -166,6 +168,8 @@ def _pump() -> float | None:
     if _engine is None:
         return None
     busy = _engine.step()
+    if _engine.status.state == "passing":  # the panel says nothing about it, and what comes has the views drawn anew
+        return LIVE_S
     redraw()
     return (APPLY_S if _engine.applying else PUMP_S) if busy else None
 

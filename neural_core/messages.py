@@ -157,7 +157,7 @@ class Render(Message):
     """Draw a portrait. Answers one `image`, then `done` with size and seconds.
 
     `camera` is a camera label in head space. `size` is the side of the picture in pixels. `quality` is "draft"
-    (half the neural resolution) or "full". `controls` is what the face does, as in `controls.py`; {} is neutral.
+    (with fewer rays, in half the time) or "full". `controls` is what the face does, as in `controls.py`; {} is neutral.
     `background` is "" for a head that is cut out, "model" for the picture as the network draws it, opaque.
     """
 

@@ -97,8 +97,10 @@ class Ball:
     def box(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
         return (-0.25, -0.25, -0.25), (0.25, 0.25, 0.25)
 
-    def render(self, camera: Camera, size: int | None = None, on_progress: Progress | None = None) -> Rendering:
-        size = size or SIZE
+    def render(
+        self, camera: Camera, size: int | None = None, on_progress: Progress | None = None, draft: bool = False
+    ) -> Rendering:
+        size = (size or SIZE) // (2 if draft else 1)
         origins, directions = camera_rays(camera, pixel_centres(size, size, camera.intrinsics))
         origins = origins - origins.new_tensor([self.shift, 0.0, 0.0])
         along = (origins * directions).sum(-1)

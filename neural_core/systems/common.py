@@ -68,8 +68,13 @@ class Field(Protocol):
         """Return the corners, smallest and largest (x, y, z), of the box that holds everything, in metres."""
         ...
 
-    def render(self, camera: Camera, size: int | None = None, on_progress: Progress | None = None) -> Rendering:
-        """Return the picture that a camera in head space sees, of the system's own size or another."""
+    def render(
+        self, camera: Camera, size: int | None = None, on_progress: Progress | None = None, draft: bool = False
+    ) -> Rendering:
+        """Return the picture that a camera in head space sees, of the system's own size or another.
+
+        A draft takes half the time or less; it may be smaller than `size`.
+        """
         ...
 
     def density(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:

@@ -149,6 +149,14 @@ class PlaneSystem:
         return camera.scaled(1 / space.scale, (-x / space.scale, -y / space.scale, -z / space.scale))
 
 
+def _draft_resolution(config: GeneratorConfig, resolution: int) -> int:
+    """Return the rays along a side of a draft: half of them, but three quarters where a network enlarges what they see.
+
+    Of our own weights' 64 rays that is 48, half the work; at 32 the eyes are gone.
+    """
+    return resolution // 2 if config.superresolution.kind == "none" else resolution * 3 // 4
+
+
 class PlaneField:
     """A person whose planes are made (a `Field`)."""
 
@@ -166,7 +174,9 @@ class PlaneField:
         return low, high
 
     @torch.no_grad()
-    def render(self, camera: Camera, size: int | None = None, on_progress: Progress | None = None) -> Rendering:
+    def render(
+        self, camera: Camera, size: int | None = None, on_progress: Progress | None = None, draft: bool = False
+    ) -> Rendering:
         """Return the picture that a camera in head space sees.
 
         Args:
@@ -174,6 +184,7 @@ class PlaneField:
             size: width and height of the picture in pixels; None for the network's own. Without super-resolution
                 the volume is rendered at that size; with it the network's own picture is resized.
             on_progress: told after each chunk of rays.
+            draft: with fewer rays, as `_draft_resolution` says.
 
         Depths are in metres.
         """
@@ -181,6 +192,8 @@ class PlaneField:
         own = config.render.neural_resolution
         chunk = _RAY_SAMPLES_A_CHUNK // (config.render.coarse + config.render.fine)
         resolution = size if size and config.superresolution.kind == "none" else own
+        if draft:
+            resolution = _draft_resolution(config, resolution)
         space = config.head_to_model
         camera = camera.scaled(space.scale, space.translation)
         found = self._render(camera, resolution, chunk=chunk, on_progress=on_progress)

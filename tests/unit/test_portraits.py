@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A .portrait file brings back the same person, or says why not."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from neural_core import checkpoints, portraits, rigs, studio
+from neural_core.cameras import orbit
 from neural_core.errors import InputError, ModelError, UsageError
-from neural_core.systems.common import Portrait
-from tests.tiny_models import METADATA, save_tiny
+from neural_core.systems.common import Portrait, Rendering
+from neural_core.systems.plane_config import SuperResolutionConfig
+from neural_core.systems.plane_system import PlaneField
+from tests.tiny_models import METADATA, save_tiny, tiny_config
 
 
 @pytest.fixture
@@ -114,6 +119,28 @@ def test_a_draft_has_the_size_asked_for(models_folder):
     assert full.shape == draft.shape == (32, 32, 4)
     assert abs(full.astype(int) - draft)[..., 3].mean() < 16
     assert (full != draft).any()
+
+
+@pytest.mark.parametrize(("kind", "rays"), [("none", 16), ("subpixel", 6)])
+def test_a_draft_has_fewer_rays(kind, rays, monkeypatch):
+    """Half of the picture's pixels along a side; three quarters of the network's own where another enlarges them."""
+    config = tiny_config()
+    enlarging = SuperResolutionConfig("subpixel", (4, 2)) if kind == "subpixel" else config.superresolution
+    render = dataclasses.replace(config.render, neural_resolution=8)
+    config = dataclasses.replace(config, superresolution=enlarging, render=render)
+    asked = []
+
+    def draw(camera, resolution, chunk, on_progress):
+        asked.append(resolution)
+        side = resolution * (4 if kind == "subpixel" else 1)
+        image, one = torch.zeros(1, 3, side, side), torch.ones(1, 1, side, side)
+        return Rendering(image, image, image, one, one)
+
+    field = PlaneField(config, lambda *_: None, draw)
+    camera = orbit(0.0)
+    pictures = [field.render(camera, 32, draft=draft).image for draft in (False, True)]
+    assert asked == [32 if kind == "none" else 8, rays]
+    assert pictures[0].shape == pictures[1].shape == (1, 3, 32, 32)
 
 
 def test_the_view_goes_around_the_head(models_folder):

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from neural_core import protocol, rigs
+from neural_core.cameras import orbit
 from neural_core.errors import UsageError
 from neural_core.human.arkit import ACTIONS
 from neural_core.progress import silent
 from neural_core.records import JOINTS
 from neural_core.worker.engine import Engine
-from tests import moving_ball
+from tests import moving_ball, tiny_models
 
 SIZE = 64
 WIDE = {"actions": {"jawOpen": 1.0}}
@@ -96,6 +97,32 @@ def test_the_same_controls_are_posed_once(engine, made):
     for _ in range(3):
         picture(engine, made, **WIDE)
     assert system.posed == before + 1
+
+
+def test_a_camera_that_moves_needs_no_planes_and_an_expression_only_its_own(tmp_path, monkeypatch, sent):
+    tiny_models.save_tiny_next3d(tmp_path / "moving.safetensors")
+    monkeypatch.setenv("NEURAL_PORTRAIT_MODELS", str(tmp_path))
+    engine = Engine("cpu", sent.append)
+    made = ask(engine, protocol.Create(1, "moving", 3, 0.7, "p"))[-1]
+    generator, calls = engine._held["p"].loaded.system.generator, []
+    for name in ("person", "instant"):
+        plain = getattr(generator, name)
+        monkeypatch.setattr(
+            generator, name, lambda *args, name=name, plain=plain: (calls.append(name), plain(*args))[1]
+        )
+
+    def drawn(yaw, quality, **controls):
+        camera = tuple(orbit(yaw, 0.0, 1.35).label()[0].tolist())
+        calls.clear()
+        ask(engine, protocol.Render(2, "p", camera, 32, quality, controls))
+        return list(calls)
+
+    assert len(made.fields["controls"]) == 2
+    assert drawn(0.0, "draft") == []
+    assert drawn(10.0, "draft") == drawn(20.0, "full") == []
+    assert drawn(20.0, "draft", **WIDE) == ["instant"]
+    assert drawn(20.0, "full", **WIDE) == drawn(0.0, "full", **WIDE) == []
+    assert drawn(0.0, "draft", actions={"jawOpen": 0.5}) == ["instant"]
 
 
 def test_a_surface_is_that_of_the_expression(engine, made):
