@@ -100,21 +100,26 @@ _OPERATORS = {
 
 @contextmanager
 def _selected(parts: list[bpy.types.Object]) -> Iterator[None]:
-    """Have only these objects selected, and visible: what is hidden is exported by nobody."""
+    """Have only these objects selected, and visible: what is hidden is exported by nobody.
+
+    Since Blender 5.2 some exporters see what a render would.
+    """
     objects = bpy.context.view_layer.objects
-    before = objects.active, list(objects.selected), [(part, part.hide_get()) for part in parts]
+    before = objects.active, list(objects.selected), [(part, part.hide_get(), part.hide_render) for part in parts]
     try:
         for ob in before[1]:
             ob.select_set(False)
         for part in parts:
             part.hide_set(False)
+            part.hide_render = False
             part.select_set(True)
         objects.active = parts[0]
         yield
     finally:
-        for part, hidden in before[2]:
+        for part, hidden, not_rendered in before[2]:
             part.select_set(False)
             part.hide_set(hidden)
+            part.hide_render = not_rendered
         for ob in before[1]:
             ob.select_set(True)
         objects.active = before[0]

@@ -140,8 +140,8 @@ class Day:
     def _run_job(self):
         path = self.folder / "job.toml"
         facts, _ = self.work
-        out = [f"day.{kind}" for kind in ("glb", "obj", "ply", "portrait", *(["usdc"] if facts["has_usd"] else []))]
-        path.write_text(path.read_text() + EXPORT.format(out=json.dumps(out)))
+        kinds = ["glb", "obj", "ply", "stl", "portrait", *(["usdc"] if facts["has_usd"] else [])]
+        path.write_text(path.read_text() + EXPORT.format(out=json.dumps([f"day.{kind}" for kind in kinds])))
         said = self._run(self.stage / "neural_portrait" / "batch.py", path, "--frames", f"1,{OPENED}")
         last = [line for line in said.splitlines() if line.startswith("PORTRAIT ")][-1]
         return json.loads(last.removeprefix("PORTRAIT "))
@@ -390,10 +390,10 @@ def test_a_job_draws_the_same_scene_and_exports_it(day):
     assert (day.folder / "day.portrait").read_bytes() == (day.folder / "person.portrait").read_bytes()
     facts, arrays = day.work
     x, y, z = arrays["surface_1"].T
-    for kind, places in (("obj", (x, y, z)), ("ply", (x, -z, y))):  # the first has Y up as head space, the second Z
-        still = trimesh.load(day.folder / f"day.{kind}", process=False).vertices
-        assert len(still) == len(x)
-        assert cKDTree(np.stack(places, axis=1)).query(still)[0].max() < 1e-5
+    still = {kind: trimesh.load(day.folder / f"day.{kind}", process=False) for kind in ("obj", "ply", "stl")}
+    for kind, places in (("obj", (x, y, z)), ("ply", (x, -z, y)), ("stl", (x, -z, y))):  # the first has Y up, as we do
+        assert len(still[kind].faces) == len(still["obj"].faces) > len(x)
+        assert cKDTree(np.stack(places, axis=1)).query(still[kind].vertices)[0].max() < 1e-5, kind
     assert not facts["has_usd"] or (day.folder / "day.usdc").read_bytes()[:8] == b"PXR-USDC"
     scene = gltf(day.folder / "day.glb")
     targets = {name for mesh in scene["meshes"] for name in mesh.get("extras", {}).get("targetNames", [])}

@@ -87,6 +87,17 @@ def test_still_formats_show_this_frame_with_its_colours(animated, scene, tmp_pat
     np.testing.assert_allclose(mesh.linear_from_srgb(srgb), colours_of(surface), atol=0.02)
 
 
+@pytest.mark.parametrize("suffix", [".glb", ".obj", ".ply", ".stl"])
+def test_what_is_hidden_is_written_and_stays_hidden(animated, tmp_path, suffix):
+    exporting.write(animated, tmp_path / f"seen{suffix}", "surface")
+    bpy.ops.portrait.show(what="PICTURE")
+    surface = find.part(animated, "SURFACE")
+    assert (surface.hide_get(), surface.hide_render) == (True, True)
+    exporting.write(animated, tmp_path / f"hidden{suffix}", "surface")
+    assert (surface.hide_get(), surface.hide_render) == (True, True)
+    assert (tmp_path / f"hidden{suffix}").stat().st_size == (tmp_path / f"seen{suffix}").stat().st_size
+
+
 def test_stl_has_every_triangle(animated, tmp_path):
     exporting.write(animated, tmp_path / "p.stl", "head")
     (triangles,) = struct.unpack_from("<I", (tmp_path / "p.stl").read_bytes(), 80)
