@@ -56,7 +56,8 @@ class PORTRAIT_OT_create(bpy.types.Operator):
             said = list(created.portrait.fields.get("notes") or [])
             rig = find.part(root, "RIG")
             if created.motion is not None and rig is not None:
-                said.append(placing.put(rig, created.motion, bpy.context.scene))
+                # At once: what is given up now would leave a portrait that stands still.
+                said.append(unfinished.at_once(placing.putting(rig, created.motion, bpy.context.scene)))
             if said:
                 session.engine().notice(" ".join(said))
 

@@ -7,7 +7,7 @@ import bpy
 
 from .. import requests, sentences, session, tasks
 from ..neural_core import errors
-from ..scene import find, speech, twins
+from ..scene import find, speech, twins, unfinished
 from . import common
 
 
@@ -34,12 +34,12 @@ class PORTRAIT_OT_speak(bpy.types.Operator):
         except errors.PortraitError as error:
             return common.refused(self, error)
 
-        def apply(spoken: tasks.Speech) -> None:
+        def apply(spoken: tasks.Speech) -> unfinished.Pieces[None]:
             rig = find.part(find.anywhere(uuid), "RIG")
             if rig is None:
                 raise errors.UsageError("The rig was deleted while the engine listened.", "The result was dropped.")
             scene = rig.users_scene[0]
-            strip = speech.put(rig, spoken, scene, start)
+            strip = yield from speech.putting(rig, spoken, scene, start)
             notice = f"Speech from frame {strip.frame_start:g} to {strip.frame_end:g}."
             if with_sound and not speech.add_sound(scene, Path(path), start):
                 notice += " Its sound could not be added to the sequencer."

@@ -10,7 +10,7 @@ import bpy
 
 from .. import requests, sentences, session, tasks
 from ..neural_core import errors
-from ..scene import clips, find, speech, twins
+from ..scene import clips, find, speech, twins, unfinished
 from . import common
 
 
@@ -34,11 +34,11 @@ class PORTRAIT_OT_track(bpy.types.Operator):
         except errors.PortraitError as error:
             return common.refused(self, error)
 
-        def apply(motion: tasks.Motion) -> None:
+        def apply(motion: tasks.Motion) -> unfinished.Pieces[None]:
             rig = find.part(find.anywhere(uuid), "RIG")
             if rig is None:
                 raise errors.UsageError("The rig was deleted while the engine looked.", "The result was dropped.")
-            session.engine().notice(placing.put(rig, motion, rig.users_scene[0]))
+            session.engine().notice((yield from placing.putting(rig, motion, rig.users_scene[0])))
 
         session.start(self.bl_label, tasks.track(choice), apply)
         return common.finished(self)
@@ -60,9 +60,9 @@ class Placing:
         path = Path(bpy.path.abspath(settings.clip))
         return cls(path, settings.clip_start, settings.clip_strength, settings.clip_head, settings.clip_sound)
 
-    def put(self, rig: bpy.types.Object, motion: tasks.Motion, scene: bpy.types.Scene) -> str:
-        """Lay the motion on a rig, and return what to say about it."""
-        strip = clips.put(rig, motion, scene, self.start, self.strength, self.with_head)
+    def putting(self, rig: bpy.types.Object, motion: tasks.Motion, scene: bpy.types.Scene) -> unfinished.Pieces[str]:
+        """Lay the motion on a rig piece by piece, and return what to say about it."""
+        strip = yield from clips.putting(rig, motion, scene, self.start, self.strength, self.with_head)
         said = [f"Clip from frame {strip.frame_start:g} to {strip.frame_end:g}.", *motion.notes]
         if self.with_sound and motion.sound and not speech.add_sound(scene, self.path, self.start):
             said.append("Its sound could not be added to the sequencer.")

@@ -9,7 +9,7 @@ import bpy
 import numpy as np
 
 from .. import tasks
-from . import curves, layers
+from . import curves, layers, unfinished
 
 PREFIX = "Clip "
 """How the names of these layers begin."""
@@ -37,6 +37,18 @@ def put(
         strength: factor of the face's actions.
         with_head: whether the head turns, too.
     """
+    return unfinished.at_once(putting(rig, motion, scene, start, strength, with_head))
+
+
+def putting(
+    rig: bpy.types.Object,
+    motion: tasks.Motion,
+    scene: bpy.types.Scene,
+    start: int,
+    strength: float = 1.0,
+    with_head: bool = True,
+) -> unfinished.Pieces[bpy.types.NlaStrip]:
+    """Do what `put` does piece by piece; the rig moves with the last."""
     rate = scene.render.fps / scene.render.fps_base
     first = start + motion.start * rate
     seen = first + np.arange(len(motion)) * (rate / motion.fps)
@@ -49,5 +61,5 @@ def put(
             tracks[name] = np.clip(strength * np.interp(frames, seen, values), 0.0, 1.0)
         elif with_head:
             tracks[name] = np.interp(frames, seen, values)
-    layers.mute(rig, PREFIX, frames[0], frames[-1])
-    return layers.add(rig, f"{PREFIX}{motion.name}", frames, tracks).strips[0]
+    track = yield from layers.adding(rig, f"{PREFIX}{motion.name}", frames, tracks, silences=PREFIX)
+    return track.strips[0]

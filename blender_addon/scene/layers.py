@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import bpy
 import numpy as np
 from mathutils import Quaternion
 
-from . import curves
+from . import curves, unfinished
 
 _STRAIGHT = 1e-6
 
@@ -23,18 +24,44 @@ def add(rig: bpy.types.Object, name: str, frames: np.ndarray, tracks: Mapping[st
 
     The first frame is a whole number. What the rig does not have is left out.
     """
-    action = bpy.data.actions.new(name)
-    slot = curves.new_slot(rig, action)
-    bag = curves.channels(action, slot, ensure=True)
-    for slider, values in tracks.items():
-        if slider in rig and slider not in curves.HEAD:
-            curves.write(bag, curves.path_of(slider), *_corners(frames, values))
-    turns = [np.asarray(tracks.get(turn, np.zeros(len(frames)))) for turn in curves.HEAD]
-    if any(turn.any() for turn in turns):
-        rotations = curves.half_turns(*turns)
-        for bone in (rig.pose.bones.get(bone) for bone in curves.HEAD_BONES):
-            if bone is not None:
-                _turn(bag, bone, frames, rotations)
+    return unfinished.at_once(adding(rig, name, frames, tracks))
+
+
+def adding(
+    rig: bpy.types.Object, name: str, frames: np.ndarray, tracks: Mapping[str, np.ndarray], silences: str = ""
+) -> unfinished.Pieces[bpy.types.NlaTrack]:
+    """Do what `add` does piece by piece; the rig has the layer with the last.
+
+    With `silences`, layers of the same time whose names begin so are muted then.
+    """
+    with unfinished.action(name) as action:
+        slot = curves.new_slot(rig, action)
+
+        def bag() -> Any:
+            # Asked of the action in each piece: Blender tells when that was removed, and crashes where its curves were.
+            return curves.channels(action, slot, ensure=True)
+
+        for slider, values in tracks.items():
+            if slider in rig and slider not in curves.HEAD:
+                curves.write(bag(), curves.path_of(slider), *_corners(frames, values))
+                yield
+        turns = [np.asarray(tracks.get(turn, np.zeros(len(frames)))) for turn in curves.HEAD]
+        if any(turn.any() for turn in turns):
+            rotations = curves.half_turns(*turns)
+            yield
+            for bone in (rig.pose.bones.get(bone) for bone in curves.HEAD_BONES):
+                if bone is not None:
+                    _turn(bag(), bone, frames, rotations)
+                    yield
+        if silences:
+            mute(rig, silences, frames[0], frames[-1])
+        return _track(rig, name, frames, action, slot)
+
+
+def _track(
+    rig: bpy.types.Object, name: str, frames: np.ndarray, action: bpy.types.Action, slot: Any
+) -> bpy.types.NlaTrack:
+    """Lay an action over the rig's own motion."""
     data = rig.animation_data or rig.animation_data_create()
     track = data.nla_tracks.new()
     track.name = name

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import tasks
 from ..requests import SPEECH_FPS_RANGE
-from . import layers
+from . import layers, unfinished
 
 PREFIX = "Speech "
 """How the names of these layers begin."""
@@ -26,10 +26,17 @@ def put(rig: bpy.types.Object, speech: tasks.Speech, scene: bpy.types.Scene, sta
 
     Earlier speech at the same time is silenced: two sentences at once would add up to nonsense.
     """
+    return unfinished.at_once(putting(rig, speech, scene, start))
+
+
+def putting(
+    rig: bpy.types.Object, speech: tasks.Speech, scene: bpy.types.Scene, start: int
+) -> unfinished.Pieces[bpy.types.NlaStrip]:
+    """Do what `put` does piece by piece; the rig speaks with the last."""
     count = max(len(values) for values in speech.tracks.values())
     frames = start + np.arange(count) * (scene.render.fps / scene.render.fps_base / speech.fps)
-    layers.mute(rig, PREFIX, frames[0], frames[-1])
-    return layers.add(rig, f"{PREFIX}{speech.name}", frames, speech.tracks).strips[0]
+    track = yield from layers.adding(rig, f"{PREFIX}{speech.name}", frames, speech.tracks, silences=PREFIX)
+    return track.strips[0]
 
 
 def add_sound(scene: bpy.types.Scene, path: Path, start: int) -> bool:

@@ -59,6 +59,25 @@ def collection(name: str) -> Iterator[bpy.types.Collection]:
     made.use_fake_user = False
 
 
+@contextmanager
+def action(name: str) -> Iterator[bpy.types.Action]:
+    """Give a new action for what is keyed; nothing may use it yet. It is removed unless the block ends well.
+
+    Raises:
+        UsageError: if Blender removed what the block works on.
+    """
+    made = bpy.data.actions.new(name)
+    try:
+        yield made
+    except ReferenceError as error:
+        raise errors.UsageError(
+            "What the engine made was removed before it was complete.", "Start it again."
+        ) from error
+    except BaseException:  # also the end of a generator that is given up
+        bpy.data.actions.remove(made)
+        raise
+
+
 def clear() -> None:
     """Remove everything unfinished; also what came back by undoing, or from a file that was saved meanwhile."""
     for made in [made for made in bpy.data.collections if _MARK in made]:

@@ -10,7 +10,7 @@ import pytest
 import stub_worker as stub
 from neural_portrait import requests, session, tasks
 from neural_portrait.neural_core import errors
-from neural_portrait.scene import find, mesh, portrait, rig, unfinished
+from neural_portrait.scene import find, layers, mesh, portrait, rig, unfinished
 
 KINDS = ("objects", "meshes", "armatures", "cameras", "lights", "collections", "materials", "images", "texts")
 KINDS += ("scenes", "actions", "shape_keys")
@@ -183,3 +183,40 @@ def test_bones_are_edited_without_touching_what_the_user_has_active(portrait, sc
         assert armature.mode == mode
         bpy.ops.object.mode_set(mode="OBJECT")
     assert armature.data.bones["jaw"].head_local.x == pytest.approx(0.75)
+
+
+def test_a_layer_is_on_the_rig_when_it_is_complete_and_leaves_no_action_when_given_up(portrait):
+    armature, count = find.part(portrait, "RIG"), 3000
+    noise = np.random.default_rng(0).uniform(0.0, 1.0, (4, count))
+    tracks = dict(zip(("jawOpen", "eyeBlinkLeft", "browInnerUp", "headPitch"), noise, strict=True))
+    tracks["headPitch"] = 0.1 * noise[3]
+    before = counts()
+
+    def layer():
+        return layers.adding(armature, "Clip a", np.arange(1.0, count + 1), tracks, silences="Clip ")
+
+    pieces, complete = layer(), 0
+    while not (armature.animation_data and armature.animation_data.nla_tracks):
+        complete += advance(pieces, 1)
+        if complete > 50 or not counts()["actions"] > before["actions"]:
+            break
+    assert [track.name for track in armature.animation_data.nla_tracks] == ["Clip a"]
+    assert complete >= len(tracks)
+    armature.animation_data.nla_tracks.remove(armature.animation_data.nla_tracks[0])
+    bpy.data.actions.remove(bpy.data.actions["Clip a"])
+    for steps in range(1, complete):
+        pieces = layer()
+        assert advance(pieces, steps)
+        pieces.close()
+        assert counts() == before
+        assert not armature.animation_data.nla_tracks
+
+
+def test_a_layer_whose_action_was_removed_meanwhile_is_a_sentence(portrait):
+    armature = find.part(portrait, "RIG")
+    values = np.linspace(0.0, 1.0, 9) ** 2
+    pieces = layers.adding(armature, "Clip a", np.arange(1.0, 10.0), {"jawOpen": values, "browInnerUp": values})
+    assert advance(pieces, 1)
+    bpy.data.actions.remove(bpy.data.actions["Clip a"])
+    with pytest.raises(errors.UsageError, match="removed before it was complete"):
+        unfinished.at_once(pieces)
