@@ -130,6 +130,10 @@ NO_SLIDERS = "This model knows its people by numbers without a name, so they hav
 
 UNSAVED = "Save the file to keep baked frames"
 
+LINKED = "This portrait is linked from another file: make a library override of it, or append it"
+
+OVERRIDDEN = "This portrait is a library override, to which nothing can be added: append it instead"
+
 FLAME_LICENCE = (
     "FLAME is for non-commercial research; you get it from flame.is.tue.mpg.de after registering. We cannot ship it."
 )

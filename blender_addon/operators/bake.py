@@ -168,7 +168,7 @@ class PORTRAIT_OT_turntable(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_plane(cls, context) and common.engine_is_free(cls)
+        return common.has_plane(cls, context) and common.may_add(cls, context) and common.engine_is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         root, scene = find.current(context), context.scene

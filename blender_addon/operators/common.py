@@ -27,20 +27,40 @@ def has_portrait(operator: type[bpy.types.Operator], context: bpy.types.Context)
     return True
 
 
+def may_change(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    """Poll: a portrait is selected, and what is changed in it stays: it is not linked from another file."""
+    if not has_portrait(operator, context):
+        return False
+    if find.current(context).library is not None:
+        operator.poll_message_set(sentences.LINKED)
+        return False
+    return True
+
+
+def may_add(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
+    """Poll: a portrait is selected, and objects or meshes can be added to it: it is no library override."""
+    if not may_change(operator, context):
+        return False
+    if find.current(context).override_library is not None:
+        operator.poll_message_set(sentences.OVERRIDDEN)
+        return False
+    return True
+
+
 def has_rig(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
-    """Poll: a portrait with a rig is selected."""
+    """Poll: a portrait with a rig is selected, and may be changed."""
     if find.part(find.current(context), "RIG") is None:
         operator.poll_message_set("The portrait has no rig: make one with Create")
         return False
-    return True
+    return may_change(operator, context)
 
 
 def has_plane(operator: type[bpy.types.Operator], context: bpy.types.Context) -> bool:
-    """Poll: a portrait with a card for the network's picture is selected."""
+    """Poll: a portrait with a card for the network's picture is selected, and may be changed."""
     if find.part(find.current(context), "PLANE") is None:
         operator.poll_message_set("No portrait with a picture is selected")
         return False
-    return True
+    return may_change(operator, context)
 
 
 def finished(operator: bpy.types.Operator) -> set[str]:

@@ -19,7 +19,7 @@ class PORTRAIT_OT_apply_person(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_portrait(cls, context) and common.engine_is_free(cls)
+        return common.may_add(cls, context) and common.engine_is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         root, scene = find.current(context), context.scene
@@ -67,7 +67,7 @@ class PORTRAIT_OT_reset_person(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_portrait(cls, context)
+        return common.may_change(cls, context)
 
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
@@ -92,7 +92,7 @@ class PORTRAIT_OT_read_person(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_portrait(cls, context) and common.engine_is_free(cls)
+        return common.may_add(cls, context) and common.engine_is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
@@ -118,7 +118,7 @@ class PORTRAIT_OT_rename_person(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_portrait(cls, context)
+        return common.may_change(cls, context)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         self.name = find.current(context).name

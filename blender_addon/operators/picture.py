@@ -18,7 +18,7 @@ class PORTRAIT_OT_update_picture(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_portrait(cls, context) and common.engine_is_free(cls)
+        return common.may_change(cls, context) and common.engine_is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         context.view_layer.update()
@@ -62,7 +62,7 @@ class PORTRAIT_OT_live_picture(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_portrait(cls, context)
+        return common.may_change(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         root = find.current(context)
@@ -83,7 +83,7 @@ class PORTRAIT_OT_update_mesh(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_portrait(cls, context) and common.engine_is_free(cls)
+        return common.may_add(cls, context) and common.engine_is_free(cls)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         root = find.current(context)
@@ -119,7 +119,7 @@ class PORTRAIT_OT_show(bpy.types.Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        return common.has_portrait(cls, context)
+        return common.may_change(cls, context)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         root = find.current(context)

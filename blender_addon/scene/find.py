@@ -1,9 +1,18 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which portrait an object belongs to. References are looked up anew each time: undo makes old ones invalid."""
+"""Which portrait an object belongs to. References are looked up anew each time: undo makes old ones invalid.
+
+Blender looks through all objects of a file for the children of one. A name that was right before is tried first, so
+that panels and live pictures cost the same in a scene of ten thousand objects.
+"""
 
 from __future__ import annotations
 
 import bpy
+
+# Names of parts by the name of their root and their role, and of roots by identifier. Guesses: what bears such a name
+# by now is looked at.
+_names: dict[tuple[str, str], str] = {}
+_roots: dict[str, str] = {}
 
 
 def root_of(ob: bpy.types.Object | None) -> bpy.types.Object | None:
@@ -15,9 +24,19 @@ def root_of(ob: bpy.types.Object | None) -> bpy.types.Object | None:
 
 def part(root: bpy.types.Object | None, role: str) -> bpy.types.Object | None:
     """Return the portrait's object of a role: RIG, DRIVER, SURFACE, PLANE, CAMERA or ROOT."""
-    if root is None:
-        return None
-    own = (root, *root.children_recursive)
+    if root is None or role == "ROOT":
+        return root
+    name = _names.get((root.name_full, role))
+    ob = bpy.data.objects.get(name) if name is not None else None
+    if ob is None or not ob.users or ob.portrait.role != role or root_of(ob) != root:
+        ob = _search(root, role)
+        if ob is not None:
+            _names[root.name_full, role] = ob.name
+    return ob
+
+
+def _search(root: bpy.types.Object, role: str) -> bpy.types.Object | None:
+    own = root.children_recursive
     # A card that stands before a camera is that camera's child, and only owned by the root.
     lent = [ob for collection in root.users_collection for ob in collection.objects if ob.portrait.owner == root]
     return next((ob for ob in (*own, *lent) if ob.portrait.role == role), None)
@@ -42,7 +61,13 @@ def roots(scene: bpy.types.Scene) -> list[bpy.types.Object]:
 
 def by_uuid(scene: bpy.types.Scene, uuid: str) -> bpy.types.Object | None:
     """Return the root of the portrait with this identifier, None when it is gone."""
-    return next((root for root in roots(scene) if identity_of(root).uuid == uuid), None)
+    guess = scene.objects.get(_roots.get(uuid, ""))
+    if guess is not None and guess.portrait.role == "ROOT" and identity_of(guess).uuid == uuid:
+        return guess
+    root = next((root for root in roots(scene) if identity_of(root).uuid == uuid), None)
+    if root is not None:
+        _roots[uuid] = root.name
+    return root
 
 
 def anywhere(uuid: str) -> bpy.types.Object | None:
