@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pictures of this folder that show what a model makes.
 
-python docs/make_images.py MODEL sixteen seeds eyes turntable expressions --out docs/images [--seed 4]
+python docs/make_images.py MODEL sixteen seeds eyes turntable expressions sliders --out docs/images [--seed 4]
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from neural_core import controls, systems
+from neural_core import controls, people, systems
 from neural_core.cameras import Camera, orbit
 from neural_core.systems.common import Field
 from training.metrics.subject import CodedSystem
@@ -31,6 +31,9 @@ EXPRESSIONS: tuple[dict[str, float], ...] = (
     {"mouthFrownLeft": 0.9, "mouthFrownRight": 0.9, "browDownLeft": 0.9, "browDownRight": 0.9},
 )
 """Columns of the sheet of expressions."""
+
+SLIDERS = ((4, "age"), (10, "hair_length"), (5, "beard"), (11, "skin_tone"), (0, "masculinity"), (3, "hair_lightness"))
+"""Whom the sheet of sliders shows, and which slider."""
 
 TRUNCATION = 0.7
 _LIGHT, _GREY = 0.82, 0.5
@@ -99,8 +102,20 @@ def expressions(system: CodedSystem, _seed: int) -> tuple[str, NDArray[np.uint8]
     return f"{system.info.name}-expressions.jpg", grid(pictures, len(EXPRESSIONS))
 
 
+def sliders(system: CodedSystem, _seed: int) -> tuple[str, NDArray[np.uint8]]:
+    """Some people, each with one slider of the person from low to high."""
+    pictures = []
+    for seed, name in SLIDERS:
+        portrait = system.create(seed, TRUNCATION)
+        for value in (-2.0, -1.0, 0.0, 1.0, 2.0):
+            changed = people.changed(portrait, {name: value})
+            pictures.append(shown(system.pose(changed), system.creation_camera(), _LIGHT))
+    return "sliders.jpg", enlarged(grid(pictures, 10), 0.75)
+
+
 PICTURES: dict[str, Callable[[CodedSystem, int], tuple[str, NDArray[np.uint8]]]] = {
     "sixteen": sixteen, "seeds": hundred, "eyes": eyes, "turntable": turntable, "expressions": expressions,
+    "sliders": sliders,
 }  # fmt: skip
 
 

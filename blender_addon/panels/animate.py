@@ -60,8 +60,12 @@ class PORTRAIT_PT_expression(PortraitPanel, bpy.types.Panel):
         if not found:
             layout.label(text="No slider has these words")
         for group, names in found.items():
-            header, body = layout.panel(f"portrait_{group}", default_closed=not settings.search and group != "Jaw")
-            header.label(text=group)
+            if settings.search:  # a group that was closed would hide what was found
+                body = layout.column()
+                body.label(text=group)
+            else:
+                header, body = layout.panel(f"portrait_{group}", default_closed=group != "Jaw")
+                header.label(text=group)
             if body is None:
                 continue
             body.use_property_split = True
