@@ -45,8 +45,11 @@ class CreateTable:
     model: str = DEFAULT_MODEL
     seed: int = 7
     truncation: float = 0.7
+    mix_seed: int = 8
+    mix: float = field(default=0.0, metadata=between(0.0, 1.0))
+    """How much of the person of `mix_seed` is mixed in."""
     photo: str = ""
-    """A file with somebody's photo; seed and truncation then mean nothing."""
+    """A file with somebody's photo; seed, truncation and mix then mean nothing."""
     clip: str = ""
     """Instead: a video of somebody, of which the best frames are taken."""
     clip_frames: int = field(default=CLIP_FRAMES, metadata=between(1, CLIP_FRAMES_LIMIT))
@@ -59,6 +62,8 @@ class CreateTable:
     """Grid cells along a side of the model's box, for the surface."""
     size: int = field(default=512, metadata=between(*SIZE_RANGE))
     """Side of the network's picture on the card, pixels."""
+    sliders: dict[str, float] = field(default_factory=dict)
+    """What is to be different about the person, as `neural-portrait generate --set` has it."""
 
     def choice(self) -> CreateChoice:
         """Return what the engine is asked, the photo or clip as it is named. Raises UsageError for what is wrong."""
@@ -68,6 +73,9 @@ class CreateTable:
             model=self.model,
             seed=self.seed,
             truncation=self.truncation,
+            mix_seed=self.mix_seed,
+            mix=self.mix,
+            sliders=self.sliders,
             photo=self.photo or self.clip,
             frames=self.clip_frames,
             latent_iterations=self.latent_iterations,

@@ -134,7 +134,7 @@ def _value(where: str, value: Any, kind: Any, field: dataclasses.Field[Any]) -> 
         item = typing.get_args(kind)[0]
         return tuple(_value(f"{where}[{number}]", part, item, field) for number, part in enumerate(value))
     if typing.get_origin(kind) is dict:
-        check_keys(where, value, field.metadata["keys"])
+        check_keys(where, value, field.metadata.get("keys", value))
         return {name: _value(f"{where}.{name}", number, float, field) for name, number in value.items()}
     if kind is float and type(value) is int:
         value = float(value)

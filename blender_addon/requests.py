@@ -58,6 +58,8 @@ class CreateChoice:
     """Grid cells along a side of the model's box, for the surface."""
     size: int = 512
     """Side of the network's picture, pixels."""
+    sliders: dict[str, float] = field(default_factory=dict)
+    """What is to be different about the person, by the sliders' names."""
     identifier: str = field(default_factory=new_identifier)
 
     def __post_init__(self) -> None:

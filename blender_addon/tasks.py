@@ -123,6 +123,9 @@ def create(choice: requests.CreateChoice, followed: requests.TrackChoice | None 
     """
     label = "Finding the person" if choice.photo else "Creating the portrait"
     reply = yield Step(label, requests.create(choice))
+    if choice.sliders:
+        other = requests.PersonChoice(choice.sliders, identifier=choice.identifier)
+        reply = yield Step("Changing the person", requests.person(choice.identifier, other))
     created = yield from _created(choice, reply)
     motion = (yield from track(followed)) if followed is not None else None
     return dataclasses.replace(created, motion=motion)

@@ -346,6 +346,18 @@ def test_each_job_begins_with_the_file_on_the_disk(run, saved, folder):
     assert (first != second).any()
 
 
+def test_a_person_between_two_with_sliders(run, folder):
+    made = "seed = 7, mix_seed = 3, mix = 0.5, sliders = { age = 2.0, hair_length = 1.0 }"
+    code, _, err = run(CREATE.replace("seed = 7", made).replace('"1-9"', '"1"'))
+    assert code == 0, err
+    (root,) = find.roots(bpy.context.scene)
+    identity, driver = find.identity_of(root), find.part(root, "DRIVER")
+    height = stub.rig(7 + 3 * stub.CHANGED)["rig/vertices"][:, 1].max()  # taller by all that was asked of the sliders
+    assert max(vertex.co.y for vertex in driver.data.vertices) == pytest.approx(height)
+    assert (identity.mix_seed, identity.mix) == (3, 0.5)
+    assert [identity.sliders[name].value for name in ("age", "shape_01", "hair_length")] == [2.0, -1.0, 1.0]
+
+
 def test_a_mesh_is_drawn_of_a_portrait_that_shows_its_card(run, folder):
     text = CREATE.replace('"1-9"', '"1"').replace('make = ["rig"]', 'make = ["rig", "plane"]')
     code, _, err = run(text.replace("[job.render]", "[job.render]\nwhat = ['mesh']\nsamples = 1"))
