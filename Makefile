@@ -5,9 +5,11 @@
 #   TORCH_INDEX  where to find another build of torch, for example PyTorch's index of CPU wheels:
 #                make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 #   OUT          folder of the demo's files
+#   JOBS         processes that tests are shared among, a file to one of them; each takes up to 3 GB
 PYTHON ?= python3.11
 TORCH_INDEX ?=
 OUT ?= out/demo
+JOBS ?= 2
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-warn-script-location
@@ -22,7 +24,7 @@ demo: $(STAMPS)/demo
 # PYTEST_ARGS: more options, for example PYTEST_ARGS="-k eg3d -x".
 test: $(STAMPS)/test
 	mkdir -p build
-	$(BIN)/python -m pytest --junitxml=build/junit.xml $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --junitxml=build/junit.xml $(PYTEST_ARGS)
 
 clean:
 	rm -rf .venv build out

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-3.0-or-later
+# SPDX-License-Identifier: Apache-2.0
 """How long a live picture takes, from a slider or a camera that moved to the card: bpy wheel, real worker.
 
     python benchmarks/bench_live.py [--model default-next3d] [--repeats 8] [--threads 1]
