@@ -5,13 +5,12 @@
 
 A round creates a portrait, deletes it, undoes the deletion and then the creation. Every tenth round does not undo the
 deletion but purges what lost its users, which must be all of the portrait. Writes facts.json: for each round seconds,
-memory of worker and Blender in MB, and how many data-blocks there are.
+memory of worker and Blender in MB, and the data-blocks that came or went since the start.
 """
 
 import json
 import sys
 import time
-import traceback
 from pathlib import Path
 
 import addon_utils
@@ -20,38 +19,19 @@ import bpy
 STAGE, ROUNDS, OUT = sys.argv[sys.argv.index("--") + 1 :][:3]
 TICK_S = 0.05
 PURGE_EVERY = 10
-OURS = (
-    "objects",
-    "meshes",
-    "armatures",
-    "cameras",
-    "collections",
-    "materials",
-    "images",
-    "texts",
-    "actions",
-    "shape_keys",
-)
 sys.path.insert(0, STAGE)
+sys.path.append(str(Path(__file__).parent))
 addon_utils.enable("neural_portrait", default_set=True)
 
 from neural_portrait import session  # noqa: E402
 from neural_portrait.scene import find  # noqa: E402
-
-
-def data_blocks():
-    """Names of all data-blocks but Blender's own windows, brushes and the like."""
-    return {kind: sorted(block.name for block in getattr(bpy.data, kind)) for kind in OURS}
+from user import changes, data_blocks, press, until_free, view, walk  # noqa: E402
 
 
 def resident_mb(pid):
     """Memory of a process that is not swapped out."""
     (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
     return int(line.split()[1]) / 1e3
-
-
-def view():
-    return bpy.context.temp_override(**session.view3d())
 
 
 def delete_the_portrait():
@@ -68,10 +48,8 @@ def delete_the_portrait():
 def round_of(number):
     """Create and delete; then undo both, or purge."""
     purges = number % PURGE_EVERY == PURGE_EVERY - 1
-    with view():
-        bpy.ops.portrait.create("INVOKE_DEFAULT", True)
-    while session.engine().busy:
-        yield
+    press("portrait.create")
+    yield from until_free()
     status = session.engine().status
     assert status.state in ("idle", "notice"), status
     assert len(find.roots(bpy.context.scene)) == 1
@@ -103,39 +81,21 @@ def plan():
         bpy.ops.outliner.orphans_purge(do_local_ids=True, do_linked_ids=True, do_recursive=True)
         bpy.ops.ed.undo_push(message="Start")
     yield
-    facts = {"before": data_blocks(), "rounds": []}
+    before, facts = data_blocks(), {"rounds": []}
     for number in range(int(ROUNDS)):
         started = time.monotonic()
         yield from round_of(number)
-        left = {kind: sorted(set(names) - set(facts["before"][kind])) for kind, names in data_blocks().items()}
-        lost = {kind: sorted(set(names) - set(data_blocks()[kind])) for kind, names in facts["before"].items()}
         facts["rounds"].append(
             {
                 "seconds": round(time.monotonic() - started, 3),
                 "worker_mb": resident_mb(session.engine().pid),
                 "blender_mb": resident_mb("self"),
                 "worker": session.engine().pid,
-                "left": {kind: names for kind, names in left.items() if names},
-                "lost": {kind: names for kind, names in lost.items() if names},
+                "changes": changes(before),
             }
         )
         (Path(OUT) / "facts.json").write_text(json.dumps(facts))
     (Path(OUT) / "done").touch()
 
 
-def step(walk=plan()):  # noqa: B008  (one walk through the plan, remembered between ticks)
-    try:
-        next(walk)
-    except StopIteration:
-        bpy.ops.wm.quit_blender()
-        return None
-    except Exception:
-        traceback.print_exc()
-        bpy.ops.wm.quit_blender()
-        return None
-    return TICK_S
-
-
-bpy.context.preferences.view.show_splash = False
-# Blender must have drawn its window once before a view has regions with a size.
-bpy.app.timers.register(step, first_interval=1.5)
+walk(plan(), tick_s=TICK_S)
