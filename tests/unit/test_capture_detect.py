@@ -84,7 +84,7 @@ def test_a_picture_of_40_pixels_is_too_small_and_says_so(finder, astronaut):
 
 def test_without_mediapipe_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(detect, "find_spec", lambda name: None)
-    with pytest.raises(PortraitError, match="mediapipe is not installed") as caught:
+    with pytest.raises(PortraitError, match="lacks mediapipe") as caught:
         detect.FaceFinder()
     assert "pip install" in caught.value.hint
 
