@@ -104,8 +104,9 @@ def _selected(parts: list[bpy.types.Object]) -> Iterator[None]:
 
     Since Blender 5.2 some exporters see what a render would.
     """
-    objects = bpy.context.view_layer.objects
-    before = objects.active, list(objects.selected), [(part, part.hide_get(), part.hide_render) for part in parts]
+    layer = bpy.context.view_layer
+    objects = layer.objects
+    before = objects.active, find.selected(layer), [(part, part.hide_get(), part.hide_render) for part in parts]
     try:
         for ob in before[1]:
             ob.select_set(False)

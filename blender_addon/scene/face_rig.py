@@ -21,7 +21,7 @@ from mathutils import Matrix, Quaternion, Vector
 from ..expressions import NAMES
 from ..poses import Pose
 from ..tasks import FaceRig
-from . import materials, mesh, rig
+from . import find, materials, mesh, rig
 
 WEIGHT_LEVELS = 65535
 """A body is larger than a head: 255 levels of weights would be off by a millimetre at the end of an arm."""
@@ -68,7 +68,7 @@ def build(scene: bpy.types.Scene, face: FaceRig) -> bpy.types.Object:
     rig.bind(ob, armature)
     rig.add_look_at(armature)
     armature.update_tag()
-    for other in bpy.context.view_layer.objects.selected:
+    for other in find.selected(bpy.context.view_layer):
         other.select_set(False)
     armature.select_set(True)
     bpy.context.view_layer.objects.active = armature

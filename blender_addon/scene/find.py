@@ -82,6 +82,11 @@ def shows_card(root: bpy.types.Object) -> bool:
     return plane is not None and not plane.hide_render
 
 
+def selected(layer: bpy.types.ViewLayer) -> list[bpy.types.Object]:
+    """Return the objects that are selected; Blender 5.0 lists None for what was removed while it was selected."""
+    return [ob for ob in layer.objects.selected if ob is not None]
+
+
 def current(context: bpy.types.Context) -> bpy.types.Object | None:
     """Return the portrait that the panel speaks of: the active object's, or the only one of the scene."""
     root = root_of(context.view_layer.objects.active)

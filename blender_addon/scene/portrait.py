@@ -396,7 +396,7 @@ def _set_visible(ob: bpy.types.Object, visible: bool) -> None:
 def _select(root: bpy.types.Object) -> None:
     """Select the head: "frame selected" finds it, and the panel shows its rig's sliders."""
     layer = bpy.context.view_layer
-    for ob in layer.objects.selected:
+    for ob in find.selected(layer):
         ob.select_set(False)
     parts = (find.part(root, role) for role in ("SURFACE", "DRIVER", "PLANE"))
     head = next((ob for ob in parts if ob is not None and not ob.hide_get()), root)
