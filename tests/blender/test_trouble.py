@@ -104,6 +104,14 @@ def test_model_removed(day):
     assert found["blue"] == pytest.approx(191, abs=2)
 
 
+def test_no_face(day):
+    found = day[0]["no_face"]
+    for name in ("create", "track"):
+        assert found[name]["text"].startswith('No face can be followed in "faceless.mp4".')
+        assert found[name]["buttons"] == ["portrait.copy_report", "portrait.dismiss"]
+    assert found["left"] == found["left_of_track"] == []
+
+
 def test_scene_deleted(day):
     found = day[0]["scene_deleted"]
     assert nothing_said(found["said"])

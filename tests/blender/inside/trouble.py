@@ -191,6 +191,18 @@ def model_removed(found):
     found["back"], found["blue"] = said(), blue()
 
 
+def no_face(found):
+    """A clip in which nobody can be seen: a portrait is to be made of it, then one is to do what is done there."""
+    yield from create(source="VIDEO", clip="/somewhere/faceless.mp4")
+    found["create"], found["left"] = said(), changes(found["before"])
+    settings(source="SEED")
+    yield from create()
+    before = data_blocks()
+    press("portrait.track")
+    yield from until_free()
+    found["track"], found["left_of_track"] = said(), changes(before)
+
+
 # The scene -----------------------------------------------------------------------------------------------------------
 
 
@@ -416,7 +428,7 @@ def nowhere_to_write(found):
 
 
 CASES = (
-    *(no_engine, killed, no_memory, silent, model_removed),
+    *(no_engine, killed, no_memory, silent, model_removed, no_face),
     *(scene_deleted, other_scene, objects_deleted, undone, created_and_undone, two_windows),
     *(saved_while_baking, saved_while_rendering, nowhere_to_write),
 )
