@@ -13,6 +13,8 @@ FRAMES = range(1, 101)
 ROUNDS = 4
 """Each frame is timed so often, with and without; the fastest counts, for others work on this machine too."""
 LIMIT = 1.10
+TRIES = 3
+"""What else runs on the machine may make one measurement useless, but not the smallest of some."""
 LISTS = (
     *("frame_change_pre", "frame_change_post", "depsgraph_update_pre", "depsgraph_update_post"),
     *("undo_post", "redo_post", "load_pre", "load_post", "save_pre", "render_init", "render_pre"),
@@ -64,9 +66,11 @@ def ratio(scene):
 
 def test_going_through_frames_costs_at_most_a_tenth_more(busy_scene):
     assert sum(map(len, ours().values())) >= 5
-    found = ratio(busy_scene)
-    print(f"with our handlers {found:.3f} times the time without")
-    assert found <= LIMIT
+    found = []
+    while len(found) < TRIES and (not found or min(found) > LIMIT):
+        found.append(ratio(busy_scene))
+    print(f"with our handlers {min(found):.3f} times the time without")
+    assert min(found) <= LIMIT, found
 
 
 def test_a_sleep_of_20_ms_would_be_seen(busy_scene):
@@ -78,6 +82,6 @@ def test_a_sleep_of_20_ms_would_be_seen(busy_scene):
     asleep.__module__ = unbaked.__name__
     bpy.app.handlers.frame_change_post.append(asleep)
     try:
-        assert ratio(busy_scene) > LIMIT
+        assert min(ratio(busy_scene) for _ in range(TRIES)) > LIMIT
     finally:
         bpy.app.handlers.frame_change_post.remove(asleep)

