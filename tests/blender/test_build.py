@@ -56,8 +56,8 @@ def test_command_line(tmp_path):
 @pytest.mark.parametrize(
     ("name", "old", "new", "complaint"),
     [
-        ("panels/common.py", "import textwrap", "import torch", 'panels/common.py imports "torch"'),
-        ("panels/common.py", "import textwrap", "import yaml", 'panels/common.py imports "yaml"'),
+        ("panels/common.py", "import blf", "import torch", 'panels/common.py imports "torch"'),
+        ("panels/common.py", "import blf", "import yaml", 'panels/common.py imports "yaml"'),
         ("tasks.py", "from .neural_core import errors", "from .neural_core import cameras, errors", "may need torch"),
         ("scene/mesh.py", "import numpy", "from ..neural_core.mesh import x\nimport numpy", "may need torch"),
         ("neural_core/protocol.py", "import json", "import json, numpy", "not in the standard library"),
