@@ -2,8 +2,8 @@
 """`training.reconstruction` on spheres and a tiny model: the right people, right figures, nothing done twice."""
 
 import json
-import shutil
 import math
+import shutil
 
 import imageio.v3 as iio
 import numpy as np
