@@ -389,8 +389,10 @@ def _set_visible(ob: bpy.types.Object, visible: bool) -> None:
     ob.hide_render = not visible
     # The user may look at another scene, or leave the portrait out of a view layer.
     for layer in (layer for scene in ob.users_scene for layer in scene.view_layers):
-        if ob.name in layer.objects:
+        try:  # asked, a layer does not know objects that came just now
             ob.hide_set(not visible, view_layer=layer)
+        except RuntimeError:
+            continue
 
 
 def _select(root: bpy.types.Object) -> None:

@@ -73,3 +73,23 @@ def test_a_deleted_portrait_leaves_nothing_that_a_clean_up_would_not_take(scene)
     bpy.data.collections.remove(root.users_collection[0])
     bpy.data.orphans_purge(do_local_ids=True, do_linked_ids=True, do_recursive=True)
     assert blocks() - before == set()
+
+
+@pytest.mark.parametrize(
+    ("what", "seen"),
+    [("", {"SURFACE", "PLANE"}), ("MESH", {"SURFACE"}), ("PICTURE", {"PLANE"}), ("BOTH", {"SURFACE", "PLANE"})],
+)
+def test_what_is_seen_at_first_and_when_it_is_asked_for(portrait, what, seen):
+    if what:
+        assert bpy.ops.portrait.show(what=what) == {"FINISHED"}
+    parts = {role: find.part(portrait, role) for role in ("DRIVER", "SURFACE", "PLANE")}
+    assert {role for role, ob in parts.items() if ob.visible_get()} == seen
+    assert {role for role, ob in parts.items() if not ob.hide_render} == seen
+
+
+def test_a_view_layer_without_the_portrait_is_left_alone(portrait, scene):
+    layer = scene.view_layers.new("without")
+    layer.layer_collection.children[portrait.users_collection[0].name].exclude = True
+    assert bpy.ops.portrait.show(what="PICTURE") == {"FINISHED"}
+    assert not find.part(portrait, "SURFACE").visible_get(view_layer=scene.view_layers[0])
+    assert portrait.name not in layer.objects
