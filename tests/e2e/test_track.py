@@ -59,6 +59,13 @@ def tracked(engine, folder, stages):
     return done
 
 
+@pytest.fixture
+def remembered(engine, folder, tracked):
+    """The clip that the engine followed last, whichever test came before."""
+    ask(engine, protocol.Track(1, str(folder / "a.mp4")))
+    return folder / "a.mp4"
+
+
 def curve(done, name):
     values = array(done.arrays["curves"])
     return values[:, done.fields["names"].index(name)] if name in done.fields["names"] else np.zeros(len(values))
@@ -89,12 +96,12 @@ def test_progress_counts_the_frames_of_the_clip(tracked, stages):
 
 
 @pytest.mark.slow
-def test_a_portrait_of_the_clip_is_made_of_its_best_frames(engine, folder, tracked, monkeypatch):
+def test_a_portrait_of_the_clip_is_made_of_its_best_frames(engine, folder, remembered, monkeypatch):
     """What was followed already is not followed again."""
     monkeypatch.setattr(capture_clip, "_look", None)
     sent = []
     monkeypatch.setattr(engine, "_send", sent.append)
-    request = protocol.Reconstruct(2, "moving", str(folder / "a.mp4"), "p", 12, 4)
+    request = protocol.Reconstruct(2, "moving", str(remembered), "p", 12, 4)
     stages = []
     done = ask(engine, request, stages)[-1]
     pictures = [array(message.arrays["image"]) for message in sent]
@@ -112,11 +119,10 @@ def test_a_portrait_of_the_clip_is_made_of_its_best_frames(engine, folder, track
     assert (said["source"], said["frames"], said["synthetic"]) == ("a.mp4", [front, *sides], False)
 
 
-def test_free_lets_the_clip_go(engine, folder, tracked):
-    path = folder / "a.mp4"
-    assert engine._clip.recall(path, 250) is not None
+def test_free_lets_the_clip_go(engine, remembered):
+    assert engine._clip.recall(remembered, 250) is not None
     ask(engine, protocol.Free(1))
-    assert engine._clip.recall(path, 250) is None
+    assert engine._clip.recall(remembered, 250) is None
 
 
 def test_clips_without_a_face_and_files_that_are_none_are_sentences(engine, tmp_path):
