@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -19,6 +20,15 @@ import pytest
 def _named(variable: str) -> list[str]:
     return [entry for entry in os.environ.get(variable, "").split(os.pathsep) if entry.strip()]
 
+
+EXECUTABLES = [shlex.split(entry) for entry in _named("BLENDER_EXE")]
+"""Command lines of real Blenders."""
+IN_WINDOWS = [
+    pytest.mark.real_blender,
+    pytest.mark.skipif(not EXECUTABLES, reason="BLENDER_EXE names no real Blender"),
+    pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed"),
+]
+"""Marks of tests that open a window of each."""
 
 OWN = pytest.param(
     sys.executable,
@@ -40,11 +50,11 @@ COMMANDS = [
     *(pytest.param([*one.values, "-I"], id=one.id, marks=one.marks) for one in WHEELS),
     *(
         pytest.param(
-            [*shlex.split(entry), "-b", "--factory-startup", "--python-exit-code", "9", "-P"],
-            id=" ".join(shlex.split(entry)[-2:]),
+            [*command, "-b", "--factory-startup", "--python-exit-code", "9", "-P"],
+            id=" ".join(command[-2:]),
             marks=pytest.mark.real_blender,
         )
-        for entry in _named("BLENDER_EXE")
+        for command in EXECUTABLES
     ),
 ]
 """Command lines, wheels and real Blenders, behind which a script is put; see `script`."""

@@ -8,8 +8,6 @@ As a program it does as many rounds as it is told, and writes their figures and 
 
 import json
 import os
-import shlex
-import shutil
 import sys
 from pathlib import Path
 
@@ -19,8 +17,8 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 import display  # noqa: E402
 import staging  # noqa: E402
+from blenders import EXECUTABLES, IN_WINDOWS  # noqa: E402
 
-EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
 ROUNDS = int(os.environ.get("PORTRAIT_CYCLES", "12"))
 START_S, ROUND_S = 600, 30
 """Patience with a busy machine."""
@@ -29,12 +27,7 @@ SETTLED = 5
 GROWTH_MB = 0.25
 """How much of the worker's memory a round may leave, at most: a portrait with its planes and rig takes several MB."""
 
-pytestmark = [
-    pytest.mark.real_blender,
-    pytest.mark.slow,
-    pytest.mark.skipif(not EXECUTABLES, reason="BLENDER_EXE names no real Blender"),
-    pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed"),
-]
+pytestmark = [*IN_WINDOWS, pytest.mark.slow]
 
 
 def go_round(executable: list[str], rounds: int, out: Path) -> dict:

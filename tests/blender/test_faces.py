@@ -6,14 +6,13 @@ The engine is the real one. Blender is the bpy wheel, and the real ones that $BL
 
 import importlib
 import importlib.util
-import os
-import shlex
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import torch
+from blenders import EXECUTABLES
 from scipy.spatial.transform import Rotation
 from staging import HERE
 
@@ -24,7 +23,6 @@ from neural_core.human.lbs import lbs
 
 FRAMES, SHAPES, EXPRESSIONS = 10, 4, 3
 TOLERANCE, BODY = 1e-4, {"flame": 0.3, "smpl": 1.7}  # metres off for a head or a body of so many metres
-EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
 WHEEL = pytest.param(
     [sys.executable],
     id="wheel",

@@ -2,21 +2,14 @@
 """A portrait of usual size comes into the scene of a real Blender: how long that takes, and what may disturb it."""
 
 import json
-import os
-import shlex
-import shutil
 
 import display
 import pytest
+from blenders import EXECUTABLES, IN_WINDOWS
 
-EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
 LIMIT_S = 0.1
 
-pytestmark = [
-    pytest.mark.real_blender,
-    pytest.mark.skipif(not EXECUTABLES, reason="BLENDER_EXE names no real Blender"),
-    pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed"),
-]
+pytestmark = IN_WINDOWS
 
 
 @pytest.fixture(scope="module", params=EXECUTABLES, ids=[" ".join(command[-2:]) for command in EXECUTABLES])

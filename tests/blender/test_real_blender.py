@@ -3,17 +3,15 @@
 
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 
 import pytest
+from blenders import EXECUTABLES
 from staging import HERE, ROOT, builder
 from test_batch import JOB, read_png
-
-EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
 
 pytestmark = [
     pytest.mark.real_blender,

@@ -2,19 +2,17 @@
 """Clips in the real Blenders that $BLENDER_EXE names: these read films themselves, and can hear them."""
 
 import json
-import os
-import shlex
 import subprocess
 
 import numpy as np
 import pytest
 import stub_worker as stub
+from blenders import EXECUTABLES
 from staging import HERE
 
 from neural_core import media
 from neural_core.audio.io import Track
 
-EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
 RATE = 30 / 1.001
 
 pytestmark = [

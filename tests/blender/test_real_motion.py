@@ -2,14 +2,11 @@
 """Poses, gaze and layers of motion in the real Blenders that $BLENDER_EXE names, whose actions are made differently."""
 
 import json
-import os
-import shlex
 import subprocess
 
 import pytest
+from blenders import EXECUTABLES
 from staging import HERE
-
-EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
 
 pytestmark = [
     pytest.mark.real_blender,

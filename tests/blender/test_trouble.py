@@ -5,26 +5,19 @@ The cases are those of inside/trouble.py; each $BLENDER_EXE goes through all of 
 """
 
 import json
-import os
-import shlex
-import shutil
 
 import display
 import numpy as np
 import pytest
 import staging
+from blenders import EXECUTABLES, IN_WINDOWS
 from PIL import Image
 
-EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
 MODELS = ("moving", "crawls", "slow", "mute", "heavy", "too heavy")
 FROZEN_S = 0.3
 """Processor's time that no code of ours may take at once: on a busy machine the clock says little."""
 
-pytestmark = [
-    pytest.mark.real_blender,
-    pytest.mark.skipif(not EXECUTABLES, reason="BLENDER_EXE names no real Blender"),
-    pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed"),
-]
+pytestmark = IN_WINDOWS
 
 
 @pytest.fixture(scope="module", params=EXECUTABLES, ids=[" ".join(command[-2:]) for command in EXECUTABLES])

@@ -2,22 +2,14 @@
 """A session in a real Blender with a window: timers, undo, a killed worker, cancel. Each $BLENDER_EXE, under Xvfb."""
 
 import json
-import os
-import shlex
-import shutil
 
 import display
 import pytest
 import staging
+from blenders import EXECUTABLES, IN_WINDOWS
 from PIL import Image
 
-EXECUTABLES = [shlex.split(entry) for entry in os.environ.get("BLENDER_EXE", "").split(os.pathsep) if entry.strip()]
-
-pytestmark = [
-    pytest.mark.real_blender,
-    pytest.mark.skipif(not EXECUTABLES, reason="BLENDER_EXE names no real Blender"),
-    pytest.mark.skipif(shutil.which("Xvfb") is None, reason="Xvfb is not installed"),
-]
+pytestmark = IN_WINDOWS
 
 
 @pytest.fixture(scope="module", params=EXECUTABLES, ids=[" ".join(command[-2:]) for command in EXECUTABLES])
